@@ -1,0 +1,304 @@
+//! What a line that starts with `/` means: one table behind parsing, `/help` and usage lines.
+//!
+//! Decides what was asked for and whether all arguments are there, not whether it is allowed. Owns
+//! no state.
+
+use std::fmt;
+
+/// A well-formed command, its arguments borrowed from the line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// List the commands.
+    Help,
+    /// List who is in the lobby.
+    Users,
+    /// List the lobbies.
+    Lobbies,
+    /// Make a lobby; private if there is a password.
+    Create {
+        /// Its name.
+        name: &'a str,
+        /// Its password; `None` makes it public.
+        password: Option<&'a str>,
+        /// What it is for.
+        description: &'a str,
+    },
+    /// Go to another lobby.
+    Join {
+        /// Its name.
+        name: &'a str,
+        /// The rest of the line, if there is one.
+        password: Option<&'a str>,
+    },
+    /// Choose a picture by name.
+    Picture(&'a str),
+    /// Go back to the default picture.
+    ResetPicture,
+    /// List the pictures.
+    ListPictures,
+    /// Say something to one user.
+    Message {
+        /// Whom to.
+        user: &'a str,
+        /// What.
+        text: &'a str,
+    },
+    /// Say something to the lobby with somebody's name on it.
+    Tag {
+        /// Whose name.
+        user: &'a str,
+        /// What.
+        text: &'a str,
+    },
+    /// Ask the assistant.
+    Ask(&'a str),
+    /// Set the lobby's AI prompt; `None` restores the standard one.
+    SetPrompt(Option<&'a str>),
+    /// Turn escape sequences on or off.
+    Color(bool),
+    /// Leave.
+    Quit,
+}
+
+/// Why a line that starts with `/` is no command.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// There is no command of that name.
+    Unknown,
+    /// An argument is missing or wrong: the command and the arguments it takes.
+    Usage(&'static str, &'static str),
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("Unknown command. Type /help for available commands."),
+            Self::Usage(name, args) => write!(f, "Usage: {name} {args}"),
+        }
+    }
+}
+
+/// A row of the table.
+pub struct Spec {
+    /// The name, with its slash.
+    pub name: &'static str,
+    /// The arguments, as the usage line shows them.
+    pub args: &'static str,
+    /// What it does, for `/help`.
+    pub help: &'static str,
+    parse: fn(&str) -> Option<Command<'_>>,
+}
+
+/// Every command, in the order of `/help`.
+pub static COMMANDS: &[Spec] = &[
+    Spec { name: "/help", args: "", help: "Show this help", parse: |_| Some(Command::Help) },
+    Spec {
+        name: "/users",
+        args: "",
+        help: "List the users in your lobby",
+        parse: |_| Some(Command::Users),
+    },
+    Spec {
+        name: "/lobbies",
+        args: "",
+        help: "List all lobbies",
+        parse: |_| Some(Command::Lobbies),
+    },
+    Spec {
+        name: "/create",
+        args: "<name> [password] <desc>",
+        help: "Create a lobby; password no-pass: public",
+        parse: create,
+    },
+    Spec { name: "/join", args: "<name> [password]", help: "Go to another lobby", parse: join },
+    Spec {
+        name: "/sp",
+        args: "[name | list | default]",
+        help: "Set your profile picture, or list them",
+        parse: |rest| {
+            Some(match rest.to_ascii_lowercase().as_str() {
+                "" | "default" => Command::ResetPicture,
+                "list" => Command::ListPictures,
+                _ => Command::Picture(rest),
+            })
+        },
+    },
+    Spec {
+        name: "/msg",
+        args: "<user> <message>",
+        help: "Send a direct message",
+        parse: |rest| two(rest).map(|(user, text)| Command::Message { user, text }),
+    },
+    Spec {
+        name: "/tag",
+        args: "<user> <message>",
+        help: "Tag a user in the lobby",
+        parse: |rest| two(rest).map(|(user, text)| Command::Tag { user, text }),
+    },
+    Spec {
+        name: "/ai",
+        args: "<question>",
+        help: "Ask Rox, the AI assistant",
+        parse: |rest| some(rest).map(Command::Ask),
+    },
+    Spec {
+        name: "/setai",
+        args: "<prompt | default>",
+        help: "Set the AI prompt of a lobby you created",
+        parse: |rest| {
+            let prompt = some(rest)?;
+            Some(Command::SetPrompt(
+                Some(prompt).filter(|prompt| !prompt.eq_ignore_ascii_case("default")),
+            ))
+        },
+    },
+    Spec {
+        name: "/color",
+        args: "<on | off>",
+        help: "Turn colours and the prompt on or off",
+        parse: |rest| match rest.to_ascii_lowercase().as_str() {
+            "on" => Some(Command::Color(true)),
+            "off" => Some(Command::Color(false)),
+            _ => None,
+        },
+    },
+    Spec { name: "/quit", args: "", help: "Leave the server", parse: |_| Some(Command::Quit) },
+];
+
+/// Reads a trimmed, cleaned line that starts with `/`. The name ends at the first space and is
+/// matched without regard to case.
+///
+/// # Errors
+/// There is no such command, or it lacks an argument.
+pub fn parse(line: &str) -> Result<Command<'_>, CommandError> {
+    let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let spec = COMMANDS
+        .iter()
+        .find(|spec| spec.name.eq_ignore_ascii_case(name))
+        .ok_or(CommandError::Unknown)?;
+    (spec.parse)(rest.trim()).ok_or(CommandError::Usage(spec.name, spec.args))
+}
+
+fn some(rest: &str) -> Option<&str> {
+    Some(rest).filter(|rest| !rest.is_empty())
+}
+
+/// The first word, and the rest, which must not be empty.
+fn two(rest: &str) -> Option<(&str, &str)> {
+    let (first, rest) = rest.split_once(char::is_whitespace)?;
+    Some((first, some(rest.trim_start())?))
+}
+
+/// With two arguments the second is the description of a public lobby; with more it is the
+/// password, where `no-pass` and `""` stand for none. It may be quoted to hold spaces.
+fn create(rest: &str) -> Option<Command<'_>> {
+    let (name, rest) = two(rest)?;
+    let (second, quoted, rest) = match quoted(rest) {
+        Some((inside, rest)) => (inside, true, rest),
+        None => match two(rest) {
+            Some((word, rest)) => (word, false, rest),
+            None => (rest, false, ""),
+        },
+    };
+    let description = rest.trim_start();
+    if description.is_empty() {
+        return Some(Command::Create { name, password: None, description: second });
+    }
+    let none = second.is_empty() || (!quoted && second == "no-pass");
+    Some(Command::Create { name, password: (!none).then_some(second), description })
+}
+
+/// What stands in double quotes at the start, if the closing one ends a word, and what follows.
+fn quoted(rest: &str) -> Option<(&str, &str)> {
+    let (inside, rest) = rest.strip_prefix('"')?.split_once('"')?;
+    (rest.is_empty() || rest.starts_with(char::is_whitespace)).then_some((inside, rest))
+}
+
+fn join(rest: &str) -> Option<Command<'_>> {
+    let (name, password) = match two(rest) {
+        Some((name, rest)) => (name, Some(rest)),
+        None => (some(rest)?, None),
+    };
+    let password = password
+        .map(|text| text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text));
+    Some(Command::Join { name, password: password.filter(|text| !text.is_empty()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn created(rest: &str) -> (Option<&str>, &str) {
+        match create(rest) {
+            Some(Command::Create { password, description, .. }) => (password, description),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn names_end_at_the_first_space_and_have_no_case() {
+        assert_eq!(parse("/HELP"), Ok(Command::Help));
+        assert_eq!(
+            parse("/Msg bob  hi  there"),
+            Ok(Command::Message { user: "bob", text: "hi  there" })
+        );
+        for line in ["/", "//", "/helpme", "/help\u{a0}x", "/msgbob hi"] {
+            assert_eq!(parse(line), Err(CommandError::Unknown), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_known_command_without_its_arguments_gives_its_usage() {
+        for (line, name, args) in [
+            ("/msg", "/msg", "<user> <message>"),
+            ("/msg bob", "/msg", "<user> <message>"),
+            ("/tag bob ", "/tag", "<user> <message>"),
+            ("/create", "/create", "<name> [password] <desc>"),
+            ("/create x", "/create", "<name> [password] <desc>"),
+            ("/join", "/join", "<name> [password]"),
+            ("/ai", "/ai", "<question>"),
+            ("/setai ", "/setai", "<prompt | default>"),
+            ("/color blue", "/color", "<on | off>"),
+        ] {
+            assert_eq!(parse(line), Err(CommandError::Usage(name, args)), "{line}");
+        }
+    }
+
+    #[test]
+    fn create_tells_password_and_description_apart() {
+        assert_eq!(created("x desc"), (None, "desc"));
+        assert_eq!(created("x pw some desc"), (Some("pw"), "some desc"));
+        assert_eq!(created("x no-pass some desc"), (None, "some desc"));
+        assert_eq!(created("x \"\" some desc"), (None, "some desc"));
+        assert_eq!(created("x \"two words\" some desc"), (Some("two words"), "some desc"));
+        assert_eq!(created("x \"no-pass\" desc"), (Some("no-pass"), "desc"));
+        assert_eq!(created("x \"only a description\""), (None, "only a description"));
+        assert_eq!(created("x \"open desc"), (Some("\"open"), "desc"));
+        assert_eq!(created("x no-pass"), (None, "no-pass"));
+    }
+
+    #[test]
+    fn the_password_of_join_is_the_rest_of_the_line() {
+        for (line, expected) in [
+            ("/join x", None),
+            ("/join x two words", Some("two words")),
+            ("/join x \"two words\"", Some("two words")),
+            ("/join x \"\"", None),
+            ("/join x \"", Some("\"")),
+        ] {
+            let joined = Command::Join { name: "x", password: expected };
+            assert_eq!(parse(line), Ok(joined), "{line}");
+        }
+    }
+
+    #[test]
+    fn pictures_colours_and_prompts() {
+        assert_eq!(parse("/sp"), Ok(Command::ResetPicture));
+        assert_eq!(parse("/sp Default"), Ok(Command::ResetPicture));
+        assert_eq!(parse("/sp LIST"), Ok(Command::ListPictures));
+        assert_eq!(parse("/sp cat"), Ok(Command::Picture("cat")));
+        assert_eq!(parse("/color OFF"), Ok(Command::Color(false)));
+        assert_eq!(parse("/setai Default"), Ok(Command::SetPrompt(None)));
+        assert_eq!(parse("/setai be kind"), Ok(Command::SetPrompt(Some("be kind"))));
+    }
+}

@@ -1,0 +1,111 @@
+//! Arrivals (or departures) of one lobby, told one by one or, in a crowd, as one line a second.
+//!
+//! Decides what is told when; the chat sends it. Reads no clock.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::limits::{CROWD_MEMBERS, CROWD_SINGLE_LINES, CROWD_WINDOW};
+
+/// What to do with one arrival.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Tell {
+    /// Tell it now.
+    Now,
+    /// It is told with the others at this time.
+    At(Instant),
+}
+
+/// The arrivals (or departures) of the current second.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    since: Option<Instant>,
+    told: u32,
+    gathered: Vec<Rc<str>>,
+}
+
+impl Crowd {
+    /// Counts one in a lobby of so many members.
+    pub(super) fn add(&mut self, now: Instant, name: &Rc<str>, members: usize) -> Tell {
+        if members <= CROWD_MEMBERS && self.gathered.is_empty() {
+            return Tell::Now;
+        }
+        let since = match self.since {
+            Some(since) if now < since + CROWD_WINDOW || !self.gathered.is_empty() => since,
+            _ => {
+                self.told = 0;
+                *self.since.insert(now)
+            }
+        };
+        if self.told < CROWD_SINGLE_LINES {
+            self.told += 1;
+            return Tell::Now;
+        }
+        self.gathered.push(name.clone());
+        Tell::At(since + CROWD_WINDOW)
+    }
+
+    /// Takes back one that nobody was told of yet. True if there was one.
+    pub(super) fn retract(&mut self, name: &str) -> bool {
+        match self.gathered.iter().position(|gathered| &**gathered == name) {
+            Some(at) => {
+                self.gathered.swap_remove(at);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes what is to be told now, as it stands in a sentence: `alice`, `alice and bob`,
+    /// `alice, bob and 37 others`; and whether that is more than one.
+    pub(super) fn take(&mut self) -> Option<(String, bool)> {
+        self.since = None;
+        let gathered = std::mem::take(&mut self.gathered);
+        Some(match gathered.as_slice() {
+            [] => return None,
+            [one] => (one.to_string(), false),
+            [one, two] => (format!("{one} and {two}"), true),
+            [one, two, _] => (format!("{one}, {two} and 1 other"), true),
+            [one, two, rest @ ..] => (format!("{one}, {two} and {} others", rest.len()), true),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn small_lobbies_are_told_at_once() {
+        let now = Instant::now();
+        let mut crowd = Crowd::default();
+        assert!((0..100).all(|_| crowd.add(now, &"alice".into(), CROWD_MEMBERS) == Tell::Now));
+        assert_eq!(crowd.take(), None);
+    }
+
+    #[test]
+    fn in_a_large_one_the_rest_of_a_busy_second_is_one_line() {
+        let start = Instant::now();
+        let mut crowd = Crowd::default();
+        let add = |crowd: &mut Crowd, ms, name: &str| {
+            crowd.add(start + Duration::from_millis(ms), &name.into(), CROWD_MEMBERS + 1)
+        };
+        for n in 0..5 {
+            assert_eq!(add(&mut crowd, n * 100, "early"), Tell::Now);
+        }
+        let end = Tell::At(start + CROWD_WINDOW);
+        for name in ["alice", "bob", "carol", "dave"] {
+            assert_eq!(add(&mut crowd, 900, name), end);
+        }
+        assert!(crowd.retract("carol") && !crowd.retract("carol"));
+        assert_eq!(crowd.take(), Some(("alice, bob and 1 other".to_owned(), true)));
+        assert_eq!(add(&mut crowd, 1000, "next"), Tell::Now);
+        // Five within a second, then a new second.
+        for n in 0..4 {
+            assert_eq!(add(&mut crowd, 1500 + n, "next"), Tell::Now);
+        }
+        assert_eq!(add(&mut crowd, 2100, "later"), Tell::Now);
+    }
+}

@@ -1,0 +1,300 @@
+//! Lobbies: who is in them, what was said lately, who made them, what their assistant is told.
+//!
+//! [`Lobbies`] owns them all and keeps names unique and counts bounded. Sends nothing: the chat
+//! walks the members and does that.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::crowd::Crowd;
+use super::user::fold;
+use crate::id::ConnId;
+use crate::limits::{HISTORY_BYTES, HISTORY_MESSAGES, MAX_LOBBIES, MAX_LOBBIES_PER_CREATOR};
+use crate::password::PasswordHash;
+use crate::rate::AddrKey;
+
+/// The name of the lobby that everybody enters first and that stays for ever.
+pub const GENERAL: &str = "general";
+
+/// The name of a lobby during its life; never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LobbyId(u64);
+
+/// One message as the history keeps it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) at: Instant,
+    pub(super) picture: &'static str,
+    pub(super) sender: Rc<str>,
+    /// Whose name is on it, if anybody's.
+    pub(super) tagged: Option<Rc<str>>,
+    pub(super) text: Box<str>,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        let tagged = self.tagged.as_ref().map_or(0, |name| name.len());
+        self.picture.len() + self.sender.len() + tagged + self.text.len()
+    }
+}
+
+/// A lobby's latest messages, bounded in age, number and bytes.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+impl History {
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.bytes += entry.bytes();
+        self.entries.push_back(entry);
+        while self.entries.len() > HISTORY_MESSAGES || self.bytes > HISTORY_BYTES {
+            self.pop();
+        }
+    }
+
+    /// Forgets what is `max_age` old.
+    pub(super) fn prune(&mut self, now: Instant, max_age: Duration) {
+        while let Some(oldest) = self.entries.front() {
+            if now.saturating_duration_since(oldest.at) < max_age {
+                break;
+            }
+            self.pop();
+        }
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
+    }
+
+    /// Oldest first.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// When the oldest message was said.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.entries.front().map(|entry| entry.at)
+    }
+
+    fn pop(&mut self) {
+        if let Some(entry) = self.entries.pop_front() {
+            self.bytes -= entry.bytes();
+        }
+    }
+}
+
+/// Who made a lobby.
+#[derive(Debug, Clone)]
+pub(super) struct Creator {
+    /// The session, not whoever holds its name later. `None` for the server itself.
+    pub(super) session: Option<ConnId>,
+    pub(super) addr: Option<AddrKey>,
+    pub(super) name: Rc<str>,
+}
+
+/// One lobby.
+#[derive(Debug)]
+pub(super) struct Lobby {
+    pub(super) name: Rc<str>,
+    pub(super) description: Box<str>,
+    pub(super) password: Option<PasswordHash>,
+    pub(super) creator: Creator,
+    /// The lobby's own AI prompt; `None` is the standard one.
+    pub(super) prompt: Option<Box<str>>,
+    pub(super) members: Vec<ConnId>,
+    pub(super) history: History,
+    pub(super) arrivals: Crowd,
+    pub(super) departures: Crowd,
+    /// When `arrivals` and `departures` are told.
+    pub(super) crowd_deadline: Option<Instant>,
+    /// When the oldest message is forgotten.
+    pub(super) history_deadline: Option<Instant>,
+    /// When the lobby, being empty, is removed.
+    pub(super) removal: Option<Instant>,
+}
+
+/// Why there is no new lobby. The chat renders it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CreateError {
+    Exists,
+    TooManyOfCreator,
+    TooMany,
+}
+
+/// All lobbies.
+#[derive(Debug)]
+pub(super) struct Lobbies {
+    by_id: HashMap<LobbyId, Lobby>,
+    by_name: BTreeMap<Rc<str>, LobbyId>,
+    by_creator: HashMap<AddrKey, u32>,
+    general: LobbyId,
+    last_id: u64,
+}
+
+impl Lobbies {
+    /// Only `general`.
+    pub(super) fn new() -> Self {
+        let mut lobbies = Self {
+            by_id: HashMap::new(),
+            by_name: BTreeMap::new(),
+            by_creator: HashMap::new(),
+            general: LobbyId(0),
+            last_id: 0,
+        };
+        let server = Creator { session: None, addr: None, name: "server".into() };
+        lobbies.general = lobbies.insert(GENERAL.into(), "Where everybody starts", None, server);
+        lobbies
+    }
+
+    pub(super) fn general(&self) -> LobbyId {
+        self.general
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn get(&self, id: LobbyId) -> Option<&Lobby> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: LobbyId) -> Option<&mut Lobby> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// The lobby of this name, without regard to case.
+    pub(super) fn find(&self, name: &str) -> Option<LobbyId> {
+        self.by_name.get(&fold(name)).copied()
+    }
+
+    /// `general` first, then by name.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Lobby> {
+        let others = self.by_name.values().filter(|id| **id != self.general);
+        std::iter::once(&self.general).chain(others).filter_map(|id| self.by_id.get(id))
+    }
+
+    /// Whether a lobby of this name may be made from this address.
+    pub(super) fn check_new(&self, name: &str, addr: AddrKey) -> Result<(), CreateError> {
+        if self.find(name).is_some() {
+            Err(CreateError::Exists)
+        } else if self.by_creator.get(&addr).is_some_and(|n| *n >= MAX_LOBBIES_PER_CREATOR) {
+            Err(CreateError::TooManyOfCreator)
+        } else if self.by_id.len() >= MAX_LOBBIES {
+            Err(CreateError::TooMany)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes a lobby that [`Lobbies::check_new`] allows.
+    pub(super) fn insert(
+        &mut self,
+        name: Rc<str>,
+        description: &str,
+        password: Option<PasswordHash>,
+        creator: Creator,
+    ) -> LobbyId {
+        self.last_id += 1;
+        let id = LobbyId(self.last_id);
+        if let Some(addr) = creator.addr {
+            *self.by_creator.entry(addr).or_default() += 1;
+        }
+        self.by_name.insert(fold(&name), id);
+        let lobby = Lobby {
+            name,
+            description: description.into(),
+            password,
+            creator,
+            prompt: None,
+            members: Vec::new(),
+            history: History::default(),
+            arrivals: Crowd::default(),
+            departures: Crowd::default(),
+            crowd_deadline: None,
+            history_deadline: None,
+            removal: None,
+        };
+        self.by_id.insert(id, lobby);
+        id
+    }
+
+    /// Takes everybody out of all lobbies.
+    pub(super) fn vacate_all(&mut self) {
+        self.by_id.values_mut().for_each(|lobby| lobby.members.clear());
+    }
+
+    /// Removes a lobby with everything it holds.
+    pub(super) fn remove(&mut self, id: LobbyId) -> Option<Lobby> {
+        let lobby = self.by_id.remove(&id)?;
+        self.by_name.remove(&fold(&lobby.name));
+        if let Some(addr) = lobby.creator.addr {
+            if let Some(count) = self.by_creator.get_mut(&addr) {
+                *count -= 1;
+                if *count == 0 {
+                    self.by_creator.remove(&addr);
+                }
+            }
+        }
+        Some(lobby)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    fn entry(at: Instant, text: &str) -> Entry {
+        Entry { at, picture: "[@_@]", sender: "alice".into(), tagged: None, text: text.into() }
+    }
+
+    #[test]
+    fn history_is_bounded_in_number_bytes_and_age() {
+        let start = Instant::now();
+        let mut history = History::default();
+        for n in 0..150 {
+            history.push(entry(start, &n.to_string()));
+        }
+        assert_eq!(history.iter().count(), HISTORY_MESSAGES);
+        assert_eq!(&*history.iter().next().unwrap().text, "50");
+
+        let long = "x".repeat(4000);
+        for _ in 0..50 {
+            history.push(entry(start + Duration::from_secs(1), &long));
+            assert!(history.bytes <= HISTORY_BYTES);
+        }
+        assert_eq!(history.bytes, history.iter().map(Entry::bytes).sum::<usize>());
+
+        history.push(entry(start + Duration::from_secs(9), "last"));
+        history.prune(start + Duration::from_secs(11), Duration::from_secs(10));
+        assert_eq!(history.iter().count(), 1);
+        history.prune(start + Duration::from_secs(19), Duration::from_secs(10));
+        assert_eq!((history.iter().count(), history.bytes), (0, 0));
+    }
+
+    #[test]
+    fn lobbies_are_unique_bounded_and_counted_by_creator() {
+        let addr = AddrKey::V6Net(1);
+        let creator = Creator { session: None, addr: Some(addr), name: "alice".into() };
+        let mut lobbies = Lobbies::new();
+        assert_eq!(lobbies.check_new("GENERAL", addr), Err(CreateError::Exists));
+        let ids: Vec<_> = ["b", "a", "c", "d", "e"]
+            .iter()
+            .map(|name| {
+                assert_eq!(lobbies.check_new(name, addr), Ok(()));
+                lobbies.insert((*name).into(), "", None, creator.clone())
+            })
+            .collect();
+        assert_eq!(lobbies.check_new("f", addr), Err(CreateError::TooManyOfCreator));
+        assert_eq!(lobbies.check_new("f", AddrKey::V6Net(2)), Ok(()));
+        let names: Vec<_> = lobbies.iter().map(|lobby| &*lobby.name).collect();
+        assert_eq!(names, ["general", "a", "b", "c", "d", "e"]);
+        lobbies.remove(ids[0]);
+        assert_eq!(lobbies.find("b"), None);
+        assert_eq!(lobbies.check_new("f", addr), Ok(()));
+        ids.iter().for_each(|id| drop(lobbies.remove(*id)));
+        assert!(lobbies.by_creator.is_empty() && lobbies.len() == 1);
+    }
+}

@@ -1,0 +1,378 @@
+//! The chat itself: who is where, who hears what.
+//!
+//! Sans-I/O: [`Chat::handle`] is given the time and what happened, and pushes what people are to
+//! see straight into their outboxes. The rare things it cannot do itself (hash a password, close a
+//! connection) are asked for through [`Chat::poll_request`]; the caller drains those after every
+//! `handle`, and keeps a connection's further lines back until its password job is answered.
+//! [`Chat::poll_timeout`] says when to send [`Event::Timeout`].
+//!
+//! Knows no socket, clock, thread or random source. A session that is gone is gone at once: events
+//! that name it later do nothing.
+//!
+//! `login` is the name prompt, `talk` the lines of a user, `rooms` the movement between lobbies.
+
+pub mod command;
+mod crowd;
+mod lobby;
+mod login;
+pub mod picture;
+pub mod protocol;
+pub mod render;
+mod rooms;
+mod talk;
+#[cfg(test)]
+mod tests;
+pub mod user;
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::id::{ConnId, Slots};
+use crate::limits::{PASSWORD_FAILURES, PASSWORD_WINDOW};
+use crate::line::Line;
+use crate::outbox::{Frame, Outboxes};
+use crate::password::{Outcome, Password, PasswordHash};
+use crate::rate::{AddrKey, Expiring, Lockouts, SlidingWindow};
+use crate::timers::Timers;
+use lobby::{Lobbies, LobbyId};
+use protocol::Protocol;
+use user::{Session, Stage, User};
+
+pub use lobby::GENERAL;
+
+/// What an operator may set. See the README's table for the variables.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Lines accepted from a user within `rate_window`; 0 is no limit.
+    pub messages_per_window: usize,
+    /// The span of the rate limit.
+    pub rate_window: Duration,
+    /// How long a message stays in a history.
+    pub history_age: Duration,
+    /// How long an empty lobby stays.
+    pub lobby_ttl: Duration,
+    /// How long the name prompt waits.
+    pub login_timeout: Duration,
+    /// How long a silent user stays; `None` is for ever.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// What happened. Ids that are not, or no longer, known are ignored.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Somebody connected. Its outbox is open.
+    Connected {
+        /// The new connection.
+        id: ConnId,
+        /// Where it comes from.
+        peer: SocketAddr,
+    },
+    /// A line came in.
+    Line {
+        /// From whom.
+        id: ConnId,
+        /// What.
+        line: Line<'a>,
+    },
+    /// The client speaks another protocol, as its first byte tells.
+    WrongProtocol {
+        /// Who.
+        id: ConnId,
+        /// Which.
+        protocol: Protocol,
+    },
+    /// The client has sent all it will send, and all of it was handled.
+    EndOfInput {
+        /// Who.
+        id: ConnId,
+    },
+    /// A password job is done.
+    Password {
+        /// Whose.
+        id: ConnId,
+        /// What came out.
+        outcome: Outcome,
+    },
+    /// The connection is lost; nothing can be said to it any more.
+    Closed {
+        /// Which.
+        id: ConnId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The time of [`Chat::poll_timeout`] has come.
+    Timeout,
+    /// The server ends: everybody is told and closed.
+    Shutdown,
+}
+
+/// What the chat cannot do itself.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Hash a new password and answer with [`Event::Password`].
+    HashPassword {
+        /// Who waits for it.
+        id: ConnId,
+        /// The password.
+        password: Password,
+    },
+    /// Compare a password with a hash and answer with [`Event::Password`].
+    CheckPassword {
+        /// Who waits for it.
+        id: ConnId,
+        /// The password as given.
+        password: Password,
+        /// The hash of the right one.
+        hash: PasswordHash,
+    },
+    /// Deliver what is in the outbox, then close. The session is gone already.
+    Close {
+        /// The connection.
+        id: ConnId,
+    },
+}
+
+/// Why a connection ended. `Display` is for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The user said `/quit`.
+    Quit,
+    /// The client's input ended.
+    EndOfInput,
+    /// No name in time.
+    LoginTimeout,
+    /// Too many wrong names.
+    NameErrors,
+    /// Nothing said for too long.
+    IdleTimeout,
+    /// Not a chat client.
+    WrongProtocol(Protocol),
+    /// More unsent output than allowed.
+    SendQueueFull,
+    /// Output waited and none of it moved for too long.
+    SendStalled,
+    /// The connection failed.
+    Failed(std::io::ErrorKind),
+    /// The server ended.
+    Shutdown,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quit => f.write_str("quit"),
+            Self::EndOfInput => f.write_str("end of input"),
+            Self::LoginTimeout => f.write_str("no name in time"),
+            Self::NameErrors => f.write_str("too many wrong names"),
+            Self::IdleTimeout => f.write_str("idle for too long"),
+            Self::WrongProtocol(protocol) => write!(f, "{protocol} on the plain port"),
+            Self::SendQueueFull => f.write_str("reads too slowly: send queue full"),
+            Self::SendStalled => f.write_str("reads nothing: send queue stalled"),
+            Self::Failed(kind) => write!(f, "connection failed: {kind}"),
+            Self::Shutdown => f.write_str("server shutdown"),
+        }
+    }
+}
+
+/// How many there are of what, for the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections with a name.
+    pub users: usize,
+    /// Lobbies, `general` included.
+    pub lobbies: usize,
+}
+
+/// Everything a deadline is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A name prompt or an idle user.
+    Session(ConnId),
+    /// Arrivals and departures to be told together.
+    Crowd(LobbyId),
+    /// Messages to be forgotten.
+    History(LobbyId),
+    /// An empty lobby to be removed.
+    Removal(LobbyId),
+}
+
+/// The state of the whole chat.
+#[derive(Debug)]
+pub struct Chat {
+    settings: Settings,
+    sessions: Slots<Session>,
+    /// Names in lower case.
+    names: HashMap<Rc<str>, ConnId>,
+    lobbies: Lobbies,
+    timers: Timers<Timer>,
+    /// At most one for each connection: it waits for its password, or it is gone.
+    requests: VecDeque<Request>,
+    /// The rate limits of users who left, for when they are back.
+    departed: Expiring<(AddrKey, Rc<str>), SlidingWindow>,
+    wrong_passwords: Lockouts,
+    welcome: Frame,
+}
+
+impl Chat {
+    /// An empty chat.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            sessions: Slots::default(),
+            names: HashMap::new(),
+            lobbies: Lobbies::new(),
+            timers: Timers::default(),
+            requests: VecDeque::new(),
+            departed: Expiring::default(),
+            wrong_passwords: Lockouts::new(PASSWORD_FAILURES, PASSWORD_WINDOW),
+            welcome: render::welcome(),
+        }
+    }
+
+    /// Takes notice of one event at time `now` (never earlier than before), and queues what people
+    /// are to see.
+    pub fn handle(&mut self, now: Instant, event: Event<'_>, out: &mut Outboxes) {
+        match event {
+            Event::Connected { id, peer } => self.connected(now, id, peer, out),
+            Event::Line { id, line } => self.line(now, id, line, out),
+            Event::WrongProtocol { id, protocol } => self.wrong_protocol(now, id, protocol, out),
+            Event::EndOfInput { id } => self.dismiss(now, id, CloseReason::EndOfInput, None, out),
+            Event::Password { id, outcome } => self.password(now, id, outcome, out),
+            Event::Closed { id, reason } => self.end_session(now, id, reason, out),
+            Event::Timeout => self.timeouts(now, out),
+            Event::Shutdown => self.shutdown(now, out),
+        }
+    }
+
+    /// The next thing asked of the caller.
+    pub fn poll_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
+    }
+
+    /// When [`Event::Timeout`] is due next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// How many users and lobbies there are.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts { users: self.names.len(), lobbies: self.lobbies.len() }
+    }
+
+    fn line(&mut self, now: Instant, id: ConnId, line: Line<'_>, out: &mut Outboxes) {
+        match self.sessions.get(id).map(|session| &session.stage) {
+            None => {}
+            Some(Stage::Login { .. }) => self.login_line(now, id, line, out),
+            Some(Stage::Named(_)) => {
+                self.user_line(now, id, line, out);
+                out.redraw_prompt(id);
+            }
+        }
+    }
+
+    fn user(&self, id: ConnId) -> Option<&User> {
+        match &self.sessions.get(id)?.stage {
+            Stage::Named(user) => Some(user),
+            Stage::Login { .. } => None,
+        }
+    }
+
+    fn user_mut(&mut self, id: ConnId) -> Option<&mut User> {
+        match &mut self.sessions.get_mut(id)?.stage {
+            Stage::Named(user) => Some(user),
+            Stage::Login { .. } => None,
+        }
+    }
+
+    /// The user of this name, without regard to case.
+    fn find_user(&self, name: &str) -> Option<(ConnId, &User)> {
+        let id = *self.names.get(&*user::fold(name))?;
+        Some((id, self.user(id)?))
+    }
+
+    /// Fires everything that is due. Each key is set again, if at all, for a later time.
+    fn timeouts(&mut self, now: Instant, out: &mut Outboxes) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Session(id) => self.session_timeout(now, id, out),
+                Timer::Crowd(id) => self.tell_crowd(id, out),
+                Timer::History(id) => self.forget_history(now, id),
+                Timer::Removal(id) => self.remove_lobby(id),
+            }
+        }
+        debug_assert!(self.poll_timeout().is_none_or(|next| next > now));
+    }
+
+    fn session_timeout(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.deadline = None;
+        let Stage::Named(user) = &session.stage else {
+            let farewell = render::error("\nNo username in time. Goodbye!");
+            return self.dismiss(now, id, CloseReason::LoginTimeout, Some(&farewell), out);
+        };
+        let Some(idle) = self.settings.idle_timeout else { return };
+        let until = user.last_line + idle;
+        if until > now {
+            return self.timers.set(Timer::Session(id), &mut session.deadline, Some(until));
+        }
+        let farewell = render::notice("You were idle for too long. Goodbye!");
+        self.dismiss(now, id, CloseReason::IdleTimeout, Some(&farewell), out);
+    }
+
+    fn shutdown(&mut self, now: Instant, out: &mut Outboxes) {
+        let farewell = render::notice("Server is shutting down. Goodbye!");
+        let at_name_prompt = render::notice("\nServer is shutting down. Goodbye!");
+        // Everybody is out of the lobbies first: nobody is told of all the others leaving.
+        self.lobbies.vacate_all();
+        let everybody: Vec<_> = self.sessions.iter().map(|(id, _)| id).collect();
+        for id in everybody {
+            let farewell = if self.user(id).is_some() { &farewell } else { &at_name_prompt };
+            self.dismiss(now, id, CloseReason::Shutdown, Some(farewell), out);
+        }
+    }
+
+    /// Ends a session from our side: a last word, and the connection closed behind it.
+    fn dismiss(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        reason: CloseReason,
+        farewell: Option<&Frame>,
+        out: &mut Outboxes,
+    ) {
+        if self.sessions.get(id).is_none() {
+            return;
+        }
+        if let Some(farewell) = farewell {
+            out.push(id, farewell);
+        }
+        out.set_prompting(id, false);
+        self.end_session(now, id, reason, out);
+        self.requests.push_back(Request::Close { id });
+    }
+
+    /// Forgets a session; its lobby is told.
+    fn end_session(&mut self, now: Instant, id: ConnId, reason: CloseReason, out: &mut Outboxes) {
+        let Some(mut session) = self.sessions.remove(id) else { return };
+        self.timers.set(Timer::Session(id), &mut session.deadline, None);
+        let (peer, addr) = (session.peer, session.addr);
+        let Stage::Named(user) = session.stage else {
+            log::debug!("{peer} left without a name - {reason}");
+            return;
+        };
+        log::info!("{} left from {peer} - {reason}", user.name);
+        let folded = user::fold(&user.name);
+        self.names.remove(&folded);
+        if let Some(last) = user.window.last() {
+            let until = last + self.settings.rate_window;
+            self.departed.insert(now, (addr, folded), user.window, until);
+        }
+        self.leave_seat(now, user.lobby, user.seat, &user.name, out);
+    }
+}

@@ -1,0 +1,75 @@
+//! Recognises those who speak another protocol on the plain port.
+//!
+//! Judges only what comes before a name, and nothing that could be one.
+
+use std::fmt;
+
+/// What somebody speaks instead of plain lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// A TLS client, by its first byte.
+    Tls,
+    /// An HTTP client, by its request line (RFC 9112, section 3).
+    Http,
+    /// An SSH client, by its identification string (RFC 4253, section 4.2).
+    Ssh,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls => "TLS",
+            Self::Http => "HTTP",
+            Self::Ssh => "SSH",
+        })
+    }
+}
+
+/// The content type of a TLS handshake record (RFC 8446, section 5.1), which begins a ClientHello;
+/// as a character it is SYN, which no one types.
+const TLS_HANDSHAKE: u8 = 22;
+
+impl Protocol {
+    /// From the first byte of a connection.
+    #[must_use]
+    pub fn of_first_byte(byte: u8) -> Option<Self> {
+        (byte == TLS_HANDSHAKE).then_some(Self::Tls)
+    }
+
+    /// From an answer to the name prompt. What it recognises has a `.` or a space in it, so that it
+    /// could not have been a name.
+    #[must_use]
+    pub fn of_line(line: &str) -> Option<Self> {
+        if line.starts_with("SSH-2.") || line.starts_with("SSH-1.") {
+            return Some(Self::Ssh);
+        }
+        let mut words = line.split(' ');
+        let method = words.next()?;
+        let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
+        let version = words.next_back()?;
+        let is_version = version.strip_prefix("HTTP/").is_some_and(|version| {
+            matches!(version.as_bytes(), [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+        });
+        (is_method && is_version && words.count() == 1).then_some(Self::Http)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_protocols_are_told_from_names() {
+        assert_eq!(Protocol::of_first_byte(0x16), Some(Protocol::Tls));
+        assert_eq!(Protocol::of_first_byte(b'G'), None);
+        for line in ["GET / HTTP/1.1", "POST /x?y HTTP/1.0", "PRI * HTTP/2.0"] {
+            assert_eq!(Protocol::of_line(line), Some(Protocol::Http), "{line}");
+        }
+        assert_eq!(Protocol::of_line("SSH-2.0-OpenSSH_9.2"), Some(Protocol::Ssh));
+        for line in
+            ["GET", "alice", "SSH-fan", "get / HTTP/1.1", "GET / HTTP/1.1 x", "HTTP/1.1", ""]
+        {
+            assert_eq!(Protocol::of_line(line), None, "{line}");
+        }
+    }
+}

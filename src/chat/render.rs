@@ -1,0 +1,358 @@
+//! What people see: every line the server writes, with its colours, in one place.
+//!
+//! Text from users comes in cleaned and is only placed here. The only escape sequences are SGR
+//! colours, which [`Frame`] can leave out. Owns no state.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use super::command::COMMANDS;
+use super::lobby::{Entry, Lobby};
+use super::picture::PICTURES;
+use super::protocol::Protocol;
+use crate::limits::MAX_MESSAGE_CHARS;
+use crate::outbox::Frame;
+use crate::text;
+
+const RESET: &str = "\x1b[0m";
+const BOLD: &str = "\x1b[1m";
+const DIM: &str = "\x1b[2m";
+const RED: &str = "\x1b[31m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const MAGENTA: &str = "\x1b[35m";
+const CYAN: &str = "\x1b[36m";
+
+/// What the name prompt says, without a newline.
+pub(super) const NAME_PROMPT: &str = "\x1b[36mEnter your username: \x1b[0m";
+
+/// The name in block letters, 62 columns.
+const LETTERS: [&str; 6] = [
+    "███╗   ███╗██╗ ██████╗        ██████╗██╗  ██╗ █████╗ ████████╗",
+    "████╗ ████║██║██╔═══██╗      ██╔════╝██║  ██║██╔══██╗╚══██╔══╝",
+    "██╔████╔██║██║██║   ██║█████╗██║     ███████║███████║   ██║   ",
+    "██║╚██╔╝██║██║██║   ██║╚════╝██║     ██╔══██║██╔══██║   ██║   ",
+    "██║ ╚═╝ ██║██║╚██████╔╝      ╚██████╗██║  ██║██║  ██║   ██║   ",
+    "╚═╝     ╚═╝╚═╝ ╚═════╝        ╚═════╝╚═╝  ╚═╝╚═╝  ╚═╝   ╚═╝   ",
+];
+
+/// Columns between the sides of the banner's box; the box has two more.
+const BOX_COLUMNS: usize = 68;
+
+/// The banner: a box of 70 columns, the name in block letters, and these lines below it.
+#[must_use]
+pub fn banner(lines: &[&str]) -> String {
+    let mut out = String::new();
+    let mut row = |color: &str, content: &str| {
+        let pad = BOX_COLUMNS.saturating_sub(text::width(content));
+        let (left, right) = (pad / 2, pad - pad / 2);
+        let _ = writeln!(
+            out,
+            "{CYAN}║{RESET}{:left$}{color}{content}{RESET}{:right$}{CYAN}║{RESET}",
+            "", ""
+        );
+    };
+    row("", "");
+    LETTERS.iter().for_each(|letters| row(CYAN, letters));
+    row("", "");
+    lines.iter().for_each(|line| row("", line));
+    row("", "");
+    let bar = "═".repeat(BOX_COLUMNS);
+    format!("{CYAN}╔{bar}╗{RESET}\n{out}{CYAN}╚{bar}╝{RESET}\n")
+}
+
+/// What a newcomer gets at once.
+pub(super) fn welcome() -> Frame {
+    let mut out = banner(&[
+        "Welcome! This is a chat for terminals: type a line, press Enter.",
+        "",
+        "/help   for all commands     ",
+        "/users  to see who is here   ",
+        "/quit   to leave             ",
+    ]);
+    let _ = write!(
+        out,
+        "{GREEN}[● CONNECTED] You're live! Start chatting now...{RESET}\n\n{NAME_PROMPT}"
+    );
+    Frame::new(&out)
+}
+
+/// A line that says what was wrong.
+pub(super) fn error(message: impl std::fmt::Display) -> Frame {
+    Frame::new(&format!("{RED}{message}{RESET}\n"))
+}
+
+/// A line that says what was done.
+pub(super) fn success(message: impl std::fmt::Display) -> Frame {
+    Frame::new(&format!("{GREEN}{message}{RESET}\n"))
+}
+
+/// A line that asks for attention.
+pub(super) fn notice(message: impl std::fmt::Display) -> Frame {
+    Frame::new(&format!("{YELLOW}{message}{RESET}\n"))
+}
+
+/// An error at the name prompt, and the prompt again.
+pub(super) fn name_error(message: impl std::fmt::Display) -> Frame {
+    Frame::new(&format!("{RED}{message}{RESET}\n{NAME_PROMPT}"))
+}
+
+/// A line from the lobby itself.
+pub(super) fn lobby_line(message: impl std::fmt::Display) -> Frame {
+    Frame::new(&format!("{YELLOW}[LOBBY] {message}{RESET}\n"))
+}
+
+/// What is said when a line is longer than a message may be.
+pub(super) fn too_long() -> Frame {
+    error(format_args!("Message too long (max {MAX_MESSAGE_CHARS} characters)"))
+}
+
+/// The refusal of a line that came too soon.
+pub(super) fn rate_limited(secs: u64) -> Frame {
+    notice(format_args!("⚠ Rate limited! Wait {secs} seconds."))
+}
+
+/// A message as a lobby sees it, said this long ago.
+pub(super) fn message(entry: &Entry, age: Duration) -> String {
+    let Entry { picture, sender, text, .. } = entry;
+    match &entry.tagged {
+        Some(tagged) => format!(
+            "{CYAN}{picture}{RESET} {BOLD}{sender}{RESET} {MAGENTA}@{tagged}{RESET}\n  {CYAN}╰─>{RESET} {text}\n"
+        ),
+        None => format!(
+            "{CYAN}{picture}{RESET} {BOLD}{sender}{RESET} {DIM}[{}]{RESET}\n  {CYAN}╰─>{RESET} {text}\n",
+            self::age(age)
+        ),
+    }
+}
+
+/// A history, oldest first, as much of its end as fits into `max_bytes`; `None` if there is none.
+pub(super) fn history<'a>(
+    entries: impl DoubleEndedIterator<Item = &'a Entry>,
+    now: Instant,
+    max_bytes: usize,
+) -> Option<Frame> {
+    let mut bytes = 0;
+    let mut latest: Vec<_> = entries
+        .rev()
+        .map(|entry| message(entry, now.saturating_duration_since(entry.at)))
+        .take_while(|message| {
+            bytes += message.len();
+            bytes <= max_bytes
+        })
+        .collect();
+    latest.reverse();
+    (!latest.is_empty()).then(|| Frame::new(&latest.concat()))
+}
+
+/// `just now`, `5s ago`, `2m ago`, `1h ago`, `1d ago`.
+fn age(age: Duration) -> String {
+    match age.as_secs() {
+        0 => "just now".to_owned(),
+        secs @ 1..60 => format!("{secs}s ago"),
+        secs @ 60..3600 => format!("{}m ago", secs / 60),
+        secs @ 3600..86400 => format!("{}h ago", secs / 3600),
+        secs => format!("{}d ago", secs / 86400),
+    }
+}
+
+/// A direct message, as one of the two sees it.
+pub(super) fn direct(from: &str, to: &str, text: &str) -> Frame {
+    Frame::new(&format!("{MAGENTA}[DM] {from} —» {to}{RESET}\n  {MAGENTA}╰─>{RESET} {text}\n"))
+}
+
+/// What a tagged user gets besides the message.
+pub(super) fn tagged_here(by: &str) -> Frame {
+    notice(format_args!("✦ {by} tagged you"))
+}
+
+/// What a tagged user gets who is elsewhere.
+pub(super) fn tagged_elsewhere(by: &str, lobby: &str, text: &str) -> Frame {
+    Frame::new(&format!(
+        "{YELLOW}✦ {by} tagged you in '{lobby}'{RESET}\n  {YELLOW}╰─>{RESET} {text}\n"
+    ))
+}
+
+/// The answer to `/help`, from the table of commands.
+pub(super) fn help() -> Frame {
+    let usage = |name: &str, args: &str| format!("{name} {args}").trim_end().to_owned();
+    let rows = COMMANDS.iter().map(|spec| (usage(spec.name, spec.args), spec.help));
+    let width = rows.clone().map(|(usage, _)| usage.len()).max().unwrap_or(0);
+    let mut out = format!("{CYAN}=== Commands ==={RESET}\n");
+    for (usage, help) in rows {
+        let _ = writeln!(out, "  {GREEN}{usage:width$}{RESET}  {help}");
+    }
+    out.push_str("Anything else you type is said to everybody in your lobby.\n");
+    Frame::new(&out)
+}
+
+/// The answer to `/users`: pictures and names, sorted by name, cut at `max_bytes`.
+pub(super) fn users(lobby: &str, mut users: Vec<(&'static str, &str)>, max_bytes: usize) -> Frame {
+    users.sort_by_cached_key(|(_, name)| name.to_ascii_lowercase());
+    let title = format!("{CYAN}=== Users in '{lobby}' ({}) ==={RESET}\n", users.len());
+    listing(title, max_bytes, users.iter(), |out, (picture, name)| {
+        let _ = writeln!(out, "{CYAN}{picture}{RESET} {name}");
+    })
+}
+
+/// The answer to `/lobbies`, cut at `max_bytes`.
+pub(super) fn lobbies<'a>(
+    count: usize,
+    lobbies: impl Iterator<Item = &'a Lobby>,
+    max_bytes: usize,
+) -> Frame {
+    let title = format!("{CYAN}=== Available Lobbies ({count}) ==={RESET}\n");
+    listing(title, max_bytes, lobbies, |out, lobby| {
+        let privacy = if lobby.password.is_some() { "private" } else { "public" };
+        let ai = if lobby.prompt.is_some() { "custom AI" } else { "default AI" };
+        let description = match &*lobby.description {
+            "" => "No description",
+            description => description,
+        };
+        let (name, creator, users) = (&lobby.name, &lobby.creator.name, lobby.members.len());
+        let _ = writeln!(out, "{GREEN}Lobby: {name}{RESET}");
+        let _ = writeln!(
+            out,
+            "  Privacy: {privacy} | AI: {ai} | Created by: {creator} | Users: {users}"
+        );
+        let _ = writeln!(out, "  Description: {description}");
+    })
+}
+
+/// A title and a row for each item, as long as they fit; then how many are left out.
+fn listing<T>(
+    mut out: String,
+    max_bytes: usize,
+    mut items: impl Iterator<Item = T>,
+    row: impl Fn(&mut String, T),
+) -> Frame {
+    while out.len() + crate::limits::MAX_RENDERED_MESSAGE < max_bytes {
+        match items.next() {
+            Some(item) => row(&mut out, item),
+            None => return Frame::new(&out),
+        }
+    }
+    let left = items.count();
+    if left > 0 {
+        let _ = writeln!(out, "… and {left} more");
+    }
+    Frame::new(&out)
+}
+
+/// Columns that a listing may take.
+const SCREEN_COLUMNS: usize = 80;
+
+/// The answer to `/sp list`: all pictures, in as many equally wide columns as fit the screen.
+pub(super) fn pictures() -> Frame {
+    let name_width = PICTURES.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let width = PICTURES.iter().map(|(_, picture)| text::width(picture)).max().unwrap_or(0);
+    let column = name_width + 1 + width + 2;
+    let mut out = format!("{CYAN}=== Profile pictures ({}) ==={RESET}\n", PICTURES.len());
+    for row in PICTURES.chunks((SCREEN_COLUMNS / column).max(1)) {
+        let mut line = String::new();
+        for (name, picture) in row {
+            let pad = width - text::width(picture) + 2;
+            let _ = write!(line, "{GREEN}{name:name_width$}{RESET} {picture}{:pad$}", "");
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out.push_str("Choose one with /sp <name>.\n");
+    Frame::new(&out)
+}
+
+/// What somebody gets who speaks another protocol on the plain port, in that protocol's nearest
+/// readable form.
+pub(super) fn wrong_protocol(protocol: Protocol) -> Frame {
+    const ADVICE: &str = "This is a plain-text chat. Connect with: nc HOST PORT";
+    match protocol {
+        // What a TLS client shows or logs is the bytes it got instead of a handshake.
+        Protocol::Tls => Frame::new(&format!("\nThis port is not encrypted. {ADVICE}\n")),
+        Protocol::Http => Frame::new(&format!(
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{ADVICE}\n",
+            ADVICE.len() + 1
+        )),
+        Protocol::Ssh => Frame::new(&format!("\nSSH-2.0-mio_chat\r\n{}", ssh_disconnect(ADVICE))),
+    }
+}
+
+/// An SSH binary packet (RFC 4253, section 6) with the message SSH_MSG_DISCONNECT (section 11.1),
+/// whose description an SSH client shows its user. All of its bytes are below 128.
+fn ssh_disconnect(description: &str) -> String {
+    const SSH_MSG_DISCONNECT: char = '\u{1}';
+    const BY_APPLICATION: &str = "\0\0\0\u{b}";
+    const NO_LANGUAGE: &str = "\0\0\0\0";
+    let length = |n: usize| format!("\0\0\0{}", char::from(u8::try_from(n).unwrap_or(0) & 0x7f));
+    let payload = format!(
+        "{SSH_MSG_DISCONNECT}{BY_APPLICATION}{}{description}{NO_LANGUAGE}",
+        length(description.len())
+    );
+    // The whole packet is a multiple of eight bytes, four or more of them padding.
+    let padding = 4 + (8 - (4 + 1 + payload.len() + 4) % 8) % 8;
+    let pad = char::from(u8::try_from(padding).unwrap_or(0));
+    format!("{}{pad}{payload}{}", length(1 + payload.len() + padding), "\0".repeat(padding))
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages() {
+        for (secs, expected) in [
+            (0, "just now"),
+            (5, "5s ago"),
+            (59, "59s ago"),
+            (60, "1m ago"),
+            (150, "2m ago"),
+            (3600, "1h ago"),
+            (200_000, "2d ago"),
+        ] {
+            assert_eq!(age(Duration::from_secs(secs)), expected);
+        }
+    }
+
+    #[test]
+    fn the_banner_is_a_box_of_70_columns() {
+        let banner = banner(&["hello"]);
+        let plain: Vec<_> =
+            banner.lines().map(|line| line.replace(CYAN, "").replace(RESET, "")).collect();
+        assert!(plain.iter().all(|line| text::width(line) == 70), "{plain:#?}");
+    }
+
+    #[test]
+    fn a_history_is_cut_at_its_beginning() {
+        let now = Instant::now();
+        let entries: Vec<_> = (0..10)
+            .map(|n| Entry {
+                at: now,
+                picture: "[@_@]",
+                sender: "alice".into(),
+                tagged: None,
+                text: format!("number {n}").into(),
+            })
+            .collect();
+        let one = message(&entries[0], Duration::ZERO).len();
+        let frame = history(entries.iter(), now, one * 3 + 1).unwrap();
+        assert_eq!(frame.len(), one * 3);
+        assert!(history(entries.iter(), now, one - 1).is_none());
+    }
+
+    #[test]
+    fn the_ssh_packet_is_well_formed() {
+        let packet = ssh_disconnect("some words to read").into_bytes();
+        assert_eq!(packet.len() % 8, 0);
+        assert_eq!(usize::from(packet[3]), packet.len() - 4);
+        assert!(packet[4] >= 4 && packet.is_ascii());
+    }
+
+    #[test]
+    fn a_listing_says_what_it_leaves_out() {
+        let users_of = |n| (0..n).map(|_| ("[@_@]", "somebody")).collect::<Vec<_>>();
+        let fits = users("x", users_of(100), 64 * 1024);
+        let cut = users("x", users_of(5000), 64 * 1024);
+        assert!(fits.len() < cut.len() && cut.len() < 64 * 1024);
+    }
+}

@@ -1,0 +1,368 @@
+//! Movement between lobbies: entering, leaving, making and removing them, and telling their members.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::crowd::Tell;
+use super::lobby::{CreateError, Creator, LobbyId};
+use super::user::{self, Waiting, What};
+use super::{Chat, Request, Timer, render};
+use crate::id::ConnId;
+use crate::limits::{MAX_DESCRIPTION_CHARS, MAX_LOBBIES_PER_CREATOR, MAX_PASSWORD_BYTES};
+use crate::limits::{PASSWORD_FAILURES, max_reply_bytes};
+use crate::outbox::{Frame, Outboxes};
+use crate::password::{Outcome, Password, PasswordHash};
+use crate::rate::wait_secs;
+use crate::text;
+
+/// Which way somebody moves.
+#[derive(Clone, Copy)]
+enum Move {
+    Arrival,
+    Departure,
+}
+
+impl Chat {
+    /// Queues a frame for every member of a lobby.
+    pub(super) fn broadcast(&self, lobby: LobbyId, frame: &Frame, out: &mut Outboxes) {
+        let Some(lobby) = self.lobbies.get(lobby) else { return };
+        for member in &lobby.members {
+            out.push(*member, frame);
+        }
+    }
+
+    /// Seats a user in a lobby, tells everybody there, and replays what was said lately.
+    pub(super) fn enter(&mut self, now: Instant, id: ConnId, to: LobbyId, out: &mut Outboxes) {
+        let Some(lobby) = self.lobbies.get_mut(to) else { return };
+        let seat = lobby.members.len();
+        lobby.members.push(id);
+        self.timers.set(Timer::Removal(to), &mut lobby.removal, None);
+        let Some(user) = self.user_mut(id) else { return };
+        user.lobby = to;
+        user.seat = seat;
+        let name = user.name.clone();
+        self.announce(now, to, &name, Move::Arrival, out);
+        self.forget_history(now, to);
+        let Some(lobby) = self.lobbies.get(to) else { return };
+        let max_bytes = max_reply_bytes(out.limit());
+        if let Some(history) = render::history(lobby.history.iter(), now, max_bytes) {
+            out.push(id, &history);
+        }
+    }
+
+    /// Takes a user out of a lobby and tells those who stay.
+    fn leave(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
+        let Some(user) = self.user(id) else { return };
+        let (lobby, seat, name) = (user.lobby, user.seat, user.name.clone());
+        self.leave_seat(now, lobby, seat, &name, out);
+    }
+
+    /// The same for one whose session may be gone already.
+    pub(super) fn leave_seat(
+        &mut self,
+        now: Instant,
+        from: LobbyId,
+        seat: usize,
+        name: &Rc<str>,
+        out: &mut Outboxes,
+    ) {
+        self.vacate(now, from, seat);
+        self.announce(now, from, name, Move::Departure, out);
+    }
+
+    /// Frees a seat: the last member moves there. An emptied lobby begins to wait for its removal.
+    fn vacate(&mut self, now: Instant, from: LobbyId, seat: usize) {
+        let general = self.lobbies.general();
+        let Some(lobby) = self.lobbies.get_mut(from) else { return };
+        if seat >= lobby.members.len() {
+            return;
+        }
+        lobby.members.swap_remove(seat);
+        let moved = lobby.members.get(seat).copied();
+        if lobby.members.is_empty() && from != general {
+            let until = now + self.settings.lobby_ttl;
+            self.timers.set(Timer::Removal(from), &mut lobby.removal, Some(until));
+        }
+        if let Some(moved) = moved.and_then(|id| self.user_mut(id)) {
+            moved.seat = seat;
+        }
+    }
+}
+
+// ---- Telling ---------------------------------------------------------------------------------
+
+impl Chat {
+    /// Tells a lobby that somebody came or went, at once or, in a crowd, together with others.
+    fn announce(
+        &mut self,
+        now: Instant,
+        id: LobbyId,
+        name: &Rc<str>,
+        way: Move,
+        out: &mut Outboxes,
+    ) {
+        let Some(lobby) = self.lobbies.get_mut(id) else { return };
+        let (crowd, opposite) = match way {
+            Move::Arrival => (&mut lobby.arrivals, &mut lobby.departures),
+            Move::Departure => (&mut lobby.departures, &mut lobby.arrivals),
+        };
+        // Who came and went before anybody was told, or went and came back, is not worth a word.
+        if opposite.retract(name) {
+            return;
+        }
+        match crowd.add(now, name, lobby.members.len()) {
+            Tell::Now => self.broadcast(id, &moved(name, false, way), out),
+            Tell::At(at) => {
+                let at = lobby.crowd_deadline.map_or(at, |earlier| earlier.min(at));
+                self.timers.set(Timer::Crowd(id), &mut lobby.crowd_deadline, Some(at));
+            }
+        }
+    }
+
+    /// Tells a lobby of everybody who came and went in the last second.
+    pub(super) fn tell_crowd(&mut self, id: LobbyId, out: &mut Outboxes) {
+        let Some(lobby) = self.lobbies.get_mut(id) else { return };
+        lobby.crowd_deadline = None;
+        let arrived = lobby.arrivals.take();
+        let departed = lobby.departures.take();
+        for (who, way) in [(arrived, Move::Arrival), (departed, Move::Departure)] {
+            if let Some((names, many)) = who {
+                self.broadcast(id, &moved(&names, many, way), out);
+            }
+        }
+    }
+
+    /// Forgets what is too old, and sets the time for the next to be forgotten.
+    pub(super) fn forget_history(&mut self, now: Instant, id: LobbyId) {
+        let max_age = self.settings.history_age;
+        let Some(lobby) = self.lobbies.get_mut(id) else { return };
+        if lobby.history_deadline.is_some_and(|at| at <= now) {
+            // This is the timer itself; it has fired.
+            lobby.history_deadline = None;
+        }
+        lobby.history.prune(now, max_age);
+        let next = lobby.history.oldest().map(|at| at + max_age);
+        self.timers.set(Timer::History(id), &mut lobby.history_deadline, next);
+    }
+
+    /// Removes a lobby that has been empty for long enough.
+    pub(super) fn remove_lobby(&mut self, id: LobbyId) {
+        let Some(mut lobby) = self.lobbies.remove(id) else { return };
+        lobby.removal = None;
+        self.timers.set(Timer::History(id), &mut lobby.history_deadline, None);
+        self.timers.set(Timer::Crowd(id), &mut lobby.crowd_deadline, None);
+        let empty_secs = self.settings.lobby_ttl.as_secs();
+        log::info!("lobby '{}' removed - empty for {empty_secs} s", lobby.name);
+    }
+}
+
+fn moved(names: &str, many: bool, way: Move) -> Frame {
+    let have = if many { "have" } else { "has" };
+    let done = match way {
+        Move::Arrival => "joined",
+        Move::Departure => "left",
+    };
+    render::lobby_line(format_args!("{names} {have} {done} the lobby"))
+}
+
+// ---- Making and changing ---------------------------------------------------------------------
+
+impl Chat {
+    /// `/create`: at once, or, with a password, when that is hashed.
+    pub(super) fn create(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        name: &str,
+        password: Option<&str>,
+        description: &str,
+        out: &mut Outboxes,
+    ) {
+        if let Err(error) = user::check_form(name, What::Lobby) {
+            return out.push(id, &render::error(error));
+        }
+        if text::chars(description) > MAX_DESCRIPTION_CHARS {
+            let error =
+                format_args!("Description too long (max {MAX_DESCRIPTION_CHARS} characters)");
+            return out.push(id, &render::error(error));
+        }
+        let Some(password) = password else {
+            return self.finish_create(now, id, name.into(), description, None, out);
+        };
+        let Some(password) = Password::new(password) else {
+            return out.push(id, &password_too_long());
+        };
+        if let Err(error) = self.may_create(id, name) {
+            return out.push(id, &cannot_create(error));
+        }
+        let waiting = Waiting::Create { name: name.into(), description: description.into() };
+        self.wait_for_password(id, waiting, Request::HashPassword { id, password });
+    }
+
+    /// Makes the lobby, if it may still be made.
+    fn finish_create(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        name: Rc<str>,
+        description: &str,
+        password: Option<PasswordHash>,
+        out: &mut Outboxes,
+    ) {
+        if let Err(error) = self.may_create(id, &name) {
+            return out.push(id, &cannot_create(error));
+        }
+        let (Some(session), Some(user)) = (self.sessions.get(id), self.user(id)) else { return };
+        let (privacy, argument) = match password {
+            Some(_) => ("private", " <password>"),
+            None => ("public", ""),
+        };
+        log::info!("lobby '{name}' created by {} from {} - {privacy}", user.name, session.peer);
+        let (addr, creator) = (Some(session.addr), user.name.clone());
+        let creator = Creator { session: Some(id), addr, name: creator };
+        let lobby = self.lobbies.insert(name.clone(), description, password, creator);
+        if let Some(made) = self.lobbies.get_mut(lobby) {
+            let until = now + self.settings.lobby_ttl;
+            self.timers.set(Timer::Removal(lobby), &mut made.removal, Some(until));
+        }
+        let reply =
+            format_args!("Created {privacy} lobby '{name}'. Use /join {name}{argument} to enter.");
+        out.push(id, &render::success(reply));
+    }
+
+    fn may_create(&self, id: ConnId, name: &str) -> Result<(), CreateError> {
+        let Some(session) = self.sessions.get(id) else { return Err(CreateError::TooMany) };
+        self.lobbies.check_new(name, session.addr)
+    }
+
+    /// `/join`: at once, or, with a password, when that is checked.
+    pub(super) fn join(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        name: &str,
+        password: Option<&str>,
+        out: &mut Outboxes,
+    ) {
+        let Some((to, lobby)) =
+            self.lobbies.find(name).and_then(|to| Some((to, self.lobbies.get(to)?)))
+        else {
+            return out.push(id, &render::error("Lobby does not exist"));
+        };
+        let name = &lobby.name;
+        if self.user(id).is_some_and(|user| user.lobby == to) {
+            return out.push(id, &render::notice(format_args!("You are already in '{name}'")));
+        }
+        let Some(hash) = lobby.password.clone() else {
+            return self.change_lobby(now, id, to, out);
+        };
+        let Some(password) = password else {
+            let error = format_args!("Lobby '{name}' is private. Use /join {name} <password>");
+            return out.push(id, &render::error(error));
+        };
+        if self.refuse_locked_out(now, id, out) {
+            return;
+        }
+        let Some(password) = Password::new(password) else {
+            return out.push(id, &password_too_long());
+        };
+        let check = Request::CheckPassword { id, password, hash };
+        self.wait_for_password(id, Waiting::Join { lobby: to }, check);
+    }
+
+    /// Enters the lobby whose password was checked, or says why not. Several tries of one address
+    /// may have been under way at once: those that end after the lock-out do not count, right or
+    /// wrong, so that they tell nothing.
+    fn finish_join(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        to: LobbyId,
+        right: bool,
+        out: &mut Outboxes,
+    ) {
+        if self.lobbies.get(to).is_none() {
+            return out.push(id, &render::error("Lobby does not exist"));
+        }
+        if self.refuse_locked_out(now, id, out) {
+            return;
+        }
+        if right {
+            return self.change_lobby(now, id, to, out);
+        }
+        out.push(id, &render::error("Incorrect password for private lobby"));
+        let Some(session) = self.sessions.get(id) else { return };
+        if self.wrong_passwords.fail(now, session.addr) {
+            log::warn!(
+                "refused {} - {PASSWORD_FAILURES} wrong lobby passwords",
+                session.peer.ip().to_canonical()
+            );
+        }
+    }
+
+    /// Tells a user whose address tried too many wrong passwords to wait. True if that is so.
+    fn refuse_locked_out(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) -> bool {
+        let Some(session) = self.sessions.get(id) else { return true };
+        let Some(wait) = self.wrong_passwords.wait(now, session.addr) else { return false };
+        log::warn!("refused {} - locked out of private lobbies", session.peer.ip().to_canonical());
+        let secs = wait_secs(wait);
+        let error = format_args!("Too many wrong passwords. Try again in {secs} seconds.");
+        out.push(id, &render::error(error));
+        true
+    }
+
+    fn change_lobby(&mut self, now: Instant, id: ConnId, to: LobbyId, out: &mut Outboxes) {
+        self.leave(now, id, out);
+        if let Some(lobby) = self.lobbies.get(to) {
+            out.push(id, &render::success(format_args!("Joined lobby '{}'", lobby.name)));
+        }
+        self.enter(now, id, to, out);
+    }
+
+    fn wait_for_password(&mut self, id: ConnId, waiting: Waiting, request: Request) {
+        if let Some(user) = self.user_mut(id) {
+            debug_assert!(user.waiting.is_none(), "a line came in before the password was checked");
+            user.waiting = Some(Box::new(waiting));
+            self.requests.push_back(request);
+        }
+    }
+
+    /// A password job is done: the command that waited for it goes on.
+    pub(super) fn password(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        outcome: Outcome,
+        out: &mut Outboxes,
+    ) {
+        let Some(waiting) = self.user_mut(id).and_then(|user| user.waiting.take()) else { return };
+        match (*waiting, outcome) {
+            (Waiting::Create { name, description }, Outcome::Hashed(hash)) => {
+                self.finish_create(now, id, name, &description, Some(hash), out);
+            }
+            (Waiting::Join { lobby }, Outcome::Checked(right)) => {
+                self.finish_join(now, id, lobby, right, out);
+            }
+            _ => {
+                let error = "Too many passwords are being checked. Try again in a moment.";
+                out.push(id, &render::error(error));
+            }
+        }
+    }
+}
+
+fn password_too_long() -> Frame {
+    render::error(format_args!("Password too long (max {MAX_PASSWORD_BYTES} bytes)"))
+}
+
+fn cannot_create(error: CreateError) -> Frame {
+    match error {
+        CreateError::Exists => render::error("Lobby already exists"),
+        CreateError::TooManyOfCreator => render::error(format_args!(
+            "Too many lobbies were created from your address (max {MAX_LOBBIES_PER_CREATOR})"
+        )),
+        CreateError::TooMany => {
+            render::error("There are too many lobbies. Empty ones are removed after a while.")
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What a user's line does: messages, and the commands that are not about moving.
+
+use std::time::{Duration, Instant};
+
+use super::command::{self, Command};
+use super::lobby::Entry;
+use super::{Chat, CloseReason, picture, render};
+use crate::id::ConnId;
+use crate::limits::{
+    MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, RATE_NOTICE_INTERVAL, max_reply_bytes,
+};
+use crate::line::Line;
+use crate::outbox::Outboxes;
+use crate::rate::wait_secs;
+use crate::text;
+
+impl Chat {
+    pub(super) fn user_line(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        line: Line<'_>,
+        out: &mut Outboxes,
+    ) {
+        if let Some(user) = self.user_mut(id) {
+            user.last_line = now;
+        }
+        let cleaned = match line {
+            Line::Complete(bytes) => Some(text::clean(bytes)),
+            Line::TooLong => None,
+        };
+        let line = cleaned.as_ref().map(|line| line.trim());
+        if line == Some("") {
+            return;
+        }
+        let command = line.filter(|line| line.starts_with('/')).map(command::parse);
+        if let Some(Ok(Command::Quit)) = command {
+            let farewell = render::success("Disconnecting from server. Goodbye!");
+            return self.dismiss(now, id, CloseReason::Quit, Some(&farewell), out);
+        }
+        if !self.within_rate(now, id, out) {
+            return;
+        }
+        match (command, line) {
+            (Some(Ok(command)), _) => self.command(now, id, command, out),
+            (Some(Err(error)), _) => out.push(id, &render::error(error)),
+            (None, Some(line)) if text::chars(line) <= MAX_MESSAGE_CHARS => {
+                self.say(now, id, None, line, out);
+            }
+            (None, _) => out.push(id, &render::too_long()),
+        }
+    }
+
+    /// Whether the user may send a line now. If not, that is said, once a second at most.
+    fn within_rate(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) -> bool {
+        let (limit, window) = (self.settings.messages_per_window, self.settings.rate_window);
+        let Some(user) = self.user_mut(id) else { return false };
+        let Err(wait) = user.window.try_accept(now, limit, window) else { return true };
+        let silent = user
+            .last_rate_notice
+            .is_some_and(|last| now.saturating_duration_since(last) < RATE_NOTICE_INTERVAL);
+        if !silent {
+            user.last_rate_notice = Some(now);
+            out.push(id, &render::rate_limited(wait_secs(wait)));
+        }
+        false
+    }
+
+    /// Says something to the user's lobby, and keeps it in the history.
+    fn say(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        tagged: Option<ConnId>,
+        text: &str,
+        out: &mut Outboxes,
+    ) {
+        let tagged = tagged.and_then(|id| Some(self.user(id)?.name.clone()));
+        let Some(user) = self.user(id) else { return };
+        let lobby = user.lobby;
+        let (picture, sender) = (user.picture, user.name.clone());
+        let entry = Entry { at: now, picture, sender, tagged, text: text.into() };
+        let frame = crate::outbox::Frame::new(&render::message(&entry, Duration::ZERO));
+        self.broadcast(lobby, &frame, out);
+        if let Some(lobby) = self.lobbies.get_mut(lobby) {
+            lobby.history.push(entry);
+        }
+        self.forget_history(now, lobby);
+    }
+
+    fn command(&mut self, now: Instant, id: ConnId, command: Command<'_>, out: &mut Outboxes) {
+        match command {
+            Command::Help => out.push(id, &render::help()),
+            Command::Users => self.list_users(id, out),
+            Command::Lobbies => {
+                let max_bytes = max_reply_bytes(out.limit());
+                let (count, lobbies) = (self.lobbies.len(), self.lobbies.iter());
+                out.push(id, &render::lobbies(count, lobbies, max_bytes));
+            }
+            Command::Create { name, password, description } => {
+                self.create(now, id, name, password, description, out);
+            }
+            Command::Join { name, password } => self.join(now, id, name, password, out),
+            Command::ListPictures => out.push(id, &render::pictures()),
+            Command::ResetPicture => self.set_picture(id, picture::DEFAULT, out),
+            Command::Picture(name) => match picture::find(name) {
+                Some(picture) => self.set_picture(id, picture, out),
+                None => {
+                    let error = "Profile picture not found. Use /sp list to see options.";
+                    out.push(id, &render::error(error));
+                }
+            },
+            Command::Message { user, text } => self.message(id, user, text, out),
+            Command::Tag { user, text } => self.tag(now, id, user, text, out),
+            Command::Ask(_) => out.push(id, &render::error("AI is not available on this server")),
+            Command::SetPrompt(prompt) => self.set_prompt(id, prompt, out),
+            Command::Color(on) => {
+                out.set_color(id, on);
+                let state = if on { "on" } else { "off" };
+                out.push(id, &render::success(format_args!("Colours are {state}.")));
+            }
+            // Done before the rate limit, which it is not under.
+            Command::Quit => {}
+        }
+    }
+
+    fn list_users(&self, id: ConnId, out: &mut Outboxes) {
+        let Some(lobby) = self.user(id).and_then(|user| self.lobbies.get(user.lobby)) else {
+            return;
+        };
+        let members = lobby.members.iter().filter_map(|member| self.user(*member));
+        let users = members.map(|user| (user.picture, &*user.name)).collect();
+        out.push(id, &render::users(&lobby.name, users, max_reply_bytes(out.limit())));
+    }
+
+    fn set_picture(&mut self, id: ConnId, picture: &'static str, out: &mut Outboxes) {
+        let Some(user) = self.user_mut(id) else { return };
+        user.picture = picture;
+        if picture == picture::DEFAULT {
+            out.push(id, &render::success("Profile picture reset to default."));
+        } else {
+            out.push(id, &render::success(format_args!("Profile picture changed to: {picture}")));
+        }
+    }
+
+    /// `/msg`: seen by the two of them, kept nowhere.
+    fn message(&self, id: ConnId, to: &str, text: &str, out: &mut Outboxes) {
+        let Some(sender) = self.user(id) else { return };
+        let Some((to, recipient)) = self.find_user(to) else {
+            return out.push(id, &render::error("User not found."));
+        };
+        if to == id {
+            return out.push(id, &render::error("You cannot message yourself."));
+        }
+        if text::chars(text) > MAX_MESSAGE_CHARS {
+            return out.push(id, &render::too_long());
+        }
+        out.push(to, &render::direct(&sender.name, "You", text));
+        out.push(id, &render::direct("You", &recipient.name, text));
+    }
+
+    /// `/tag`: a message with somebody's name on it, who hears of it elsewhere, too, unless the
+    /// lobby is private.
+    fn tag(&mut self, now: Instant, id: ConnId, whom: &str, text: &str, out: &mut Outboxes) {
+        let Some((whom, tagged)) = self.find_user(whom) else {
+            return out.push(id, &render::error("User not found."));
+        };
+        let Some(sender) = self.user(id) else { return };
+        let Some(lobby) = self.lobbies.get(sender.lobby) else { return };
+        if text::chars(text) > MAX_MESSAGE_CHARS {
+            return out.push(id, &render::too_long());
+        }
+        let told = if tagged.lobby == sender.lobby {
+            render::tagged_here(&sender.name)
+        } else if lobby.password.is_none() {
+            render::tagged_elsewhere(&sender.name, &lobby.name, text)
+        } else {
+            let error = format_args!("{} is not in this lobby.", tagged.name);
+            return out.push(id, &render::error(error));
+        };
+        self.say(now, id, Some(whom), text, out);
+        out.push(whom, &told);
+    }
+
+    /// `/setai`: by the session that created the lobby.
+    fn set_prompt(&mut self, id: ConnId, prompt: Option<&str>, out: &mut Outboxes) {
+        let Some(user) = self.user(id) else { return };
+        let (at, name) = (user.lobby, user.name.clone());
+        if at == self.lobbies.general() {
+            let error = format_args!("The AI prompt of {} cannot be changed.", super::GENERAL);
+            return out.push(id, &render::error(error));
+        }
+        let Some(lobby) = self.lobbies.get_mut(at) else { return };
+        if lobby.creator.session != Some(id) {
+            let error = "Only the creator of this lobby can change its AI prompt.";
+            return out.push(id, &render::error(error));
+        }
+        if prompt.is_some_and(|prompt| text::chars(prompt) > MAX_AI_PROMPT_CHARS) {
+            let error = format_args!("AI prompt too long (max {MAX_AI_PROMPT_CHARS} characters)");
+            return out.push(id, &render::error(error));
+        }
+        lobby.prompt = prompt.map(Into::into);
+        out.push(id, &render::success("AI prompt updated!"));
+        self.broadcast(at, &render::lobby_line(format_args!("{name} updated the AI prompt")), out);
+    }
+}

@@ -1,0 +1,175 @@
+//! The name of a connection, and tables keyed by it.
+//!
+//! A slot of the connection table is used again after a close; the generation tells its tenants
+//! apart, so that a late event, a late password result or a late timer finds nobody instead of the
+//! wrong one. Owns no connection and knows no socket.
+
+/// Low bits of a poll token that hold the slot; the rest holds as much of the generation as fits
+/// (44 bits on a 64-bit machine, 12 on a 32-bit one: stale events live for one turn only).
+const SLOT_BITS: u32 = 20;
+
+/// Slots that can be told apart in a token; the last [`RESERVED_SLOTS`] are not for clients.
+pub const MAX_SLOTS: usize = (1 << SLOT_BITS) - RESERVED_SLOTS;
+
+/// Token values at the top of the slot range for what is not a client: listeners, signals.
+pub const RESERVED_SLOTS: usize = 64;
+
+/// One connection during its life: a slot and the number of its tenant.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnId {
+    slot: u32,
+    generation: u32,
+}
+
+impl ConnId {
+    /// The connection in `slot` (below [`MAX_SLOTS`]; `None` if it is not) with this generation.
+    #[must_use]
+    pub fn new(slot: usize, generation: u32) -> Option<Self> {
+        let small = u32::try_from(slot).ok()?;
+        (slot < MAX_SLOTS).then_some(Self { slot: small, generation })
+    }
+
+    /// The index in the connection table.
+    #[must_use]
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
+
+    /// The value under which the connection is registered with the poll.
+    #[must_use]
+    pub fn token(self) -> usize {
+        ((self.generation as usize) << SLOT_BITS) | self.slot as usize
+    }
+
+    /// The slot that a token speaks of. Compare [`ConnId::token`] of its tenant before believing it.
+    #[must_use]
+    pub fn slot_of_token(token: usize) -> usize {
+        token & ((1 << SLOT_BITS) - 1)
+    }
+}
+
+/// The token of the `n`th thing (below [`RESERVED_SLOTS`]) that is not a client.
+#[must_use]
+pub const fn reserved_token(n: usize) -> usize {
+    assert!(n < RESERVED_SLOTS);
+    MAX_SLOTS + n
+}
+
+/// A table of what belongs to connections: dense, and blind to ids of former tenants.
+#[derive(Debug)]
+pub struct Slots<T> {
+    entries: Vec<Option<(u32, T)>>,
+    len: usize,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), len: 0 }
+    }
+}
+
+impl<T> Slots<T> {
+    /// Enters `value` under `id`, in place of whatever a former tenant left.
+    pub fn insert(&mut self, id: ConnId, value: T) {
+        if self.entries.len() <= id.slot() {
+            self.entries.resize_with(id.slot() + 1, || None);
+        }
+        if let Some(entry) = self.entries.get_mut(id.slot()) {
+            if entry.replace((id.generation, value)).is_none() {
+                self.len += 1;
+            }
+        }
+    }
+
+    /// What is kept under exactly this id.
+    #[must_use]
+    pub fn get(&self, id: ConnId) -> Option<&T> {
+        match self.entries.get(id.slot()) {
+            Some(Some((generation, value))) if *generation == id.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The same, to change it.
+    #[must_use]
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
+        match self.entries.get_mut(id.slot()) {
+            Some(Some((generation, value))) if *generation == id.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Takes out what is kept under exactly this id. Trailing free room is given back.
+    pub fn remove(&mut self, id: ConnId) -> Option<T> {
+        self.get(id)?;
+        let (_, value) = self.entries.get_mut(id.slot())?.take()?;
+        self.len -= 1;
+        while let Some(None) = self.entries.last() {
+            self.entries.pop();
+        }
+        if self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to(self.entries.len() * 2);
+        }
+        Some(value)
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All entries, by slot.
+    pub fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
+        self.entries.iter().enumerate().filter_map(|(slot, entry)| {
+            let (generation, value) = entry.as_ref()?;
+            Some((ConnId::new(slot, *generation)?, value))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_former_tenant_is_not_found() {
+        let old = ConnId::new(3, 7).unwrap();
+        let new = ConnId::new(3, 8).unwrap();
+        let mut slots = Slots::default();
+        slots.insert(old, "old");
+        assert_eq!(slots.remove(old), Some("old"));
+        slots.insert(new, "new");
+        assert_eq!(slots.get(old), None);
+        assert_eq!(slots.get_mut(old), None);
+        assert_eq!(slots.remove(old), None);
+        assert_eq!(slots.get(new), Some(&"new"));
+        assert_eq!(slots.len(), 1);
+        assert_eq!(slots.iter().collect::<Vec<_>>(), vec![(new, &"new")]);
+    }
+
+    #[test]
+    fn tokens_tell_slots_tenants_and_reserved_values_apart() {
+        let id = ConnId::new(MAX_SLOTS - 1, 5).unwrap();
+        assert_eq!(ConnId::slot_of_token(id.token()), MAX_SLOTS - 1);
+        assert_ne!(id.token(), ConnId::new(MAX_SLOTS - 1, 6).unwrap().token());
+        assert_eq!(ConnId::new(MAX_SLOTS, 0), None);
+        assert!(ConnId::slot_of_token(reserved_token(0)) >= MAX_SLOTS);
+    }
+
+    #[test]
+    fn room_is_given_back() {
+        let mut slots = Slots::default();
+        let ids: Vec<_> = (0..1000).map(|n| ConnId::new(n, 1).unwrap()).collect();
+        ids.iter().for_each(|id| slots.insert(*id, 0u64));
+        ids.iter().for_each(|id| assert_eq!(slots.remove(*id), Some(0)));
+        assert!(slots.is_empty());
+        assert!(slots.entries.capacity() <= 8);
+    }
+}

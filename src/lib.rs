@@ -1,0 +1,20 @@
+//! A chat server for terminals: one process, one thread, one event loop.
+//!
+//! ```text
+//! bytes -> net -> line -> chat (who is where, who hears what)
+//! bytes <- net <- outbox <-/  \-> requests: password jobs, closes
+//! ```
+//!
+//! Dependencies point one way: `main -> net -> {chat, password, line, outbox, ...} -> {id, limits}`.
+//! Only `net` knows sockets, the poll and the clock; everything else is told the time and given
+//! bytes or lines (`tests/architecture.rs` holds this).
+
+pub mod chat;
+pub mod id;
+pub mod limits;
+pub mod line;
+pub mod outbox;
+pub mod password;
+pub mod rate;
+pub mod text;
+pub mod timers;

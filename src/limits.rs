@@ -1,0 +1,139 @@
+//! Every fixed bound of the server in one place, with the relations between them checked at compile
+//! time. Owns numbers only; what an operator may change is in `config`, and starts from these.
+
+use std::time::Duration;
+
+// ---- What a client sends -------------------------------------------------------------------
+
+/// Bytes of one line, its line ending not counted. A longer one is discarded up to its newline.
+pub const MAX_LINE_BYTES: usize = 8 * 1024;
+/// Unicode scalar values of one message, after trimming.
+pub const MAX_MESSAGE_CHARS: usize = 1000;
+/// Unicode scalar values of a lobby's AI prompt.
+pub const MAX_AI_PROMPT_CHARS: usize = 2000;
+/// Characters of a user name.
+pub const USERNAME_CHARS: std::ops::RangeInclusive<usize> = 2..=20;
+/// Characters of a lobby name.
+pub const LOBBY_NAME_CHARS: std::ops::RangeInclusive<usize> = 2..=32;
+/// Unicode scalar values of a lobby's description.
+pub const MAX_DESCRIPTION_CHARS: usize = 200;
+/// Bytes of a password: bcrypt reads no more than 72, and we never cut one silently.
+pub const MAX_PASSWORD_BYTES: usize = 72;
+/// Combining marks (and joiners) that may follow one base character.
+pub const MAX_MARKS_PER_BASE: usize = 4;
+/// Bytes of one telnet subnegotiation that are skipped before it is taken for broken.
+pub const MAX_TELNET_SUBNEGOTIATION: usize = 1024;
+/// Wrong answers to the name prompt before the connection is closed.
+pub const MAX_NAME_ERRORS: u8 = 5;
+
+// ---- What the chat keeps -------------------------------------------------------------------
+
+/// Messages of one lobby's history.
+pub const HISTORY_MESSAGES: usize = 100;
+/// Bytes of one lobby's history: names, pictures and texts.
+pub const HISTORY_BYTES: usize = 64 * 1024;
+/// Lobbies in all, `general` included.
+pub const MAX_LOBBIES: usize = 1000;
+/// Living lobbies that were created from one address.
+pub const MAX_LOBBIES_PER_CREATOR: u32 = 5;
+/// A lobby with more members than this gathers arrivals and departures that come in crowds.
+pub const CROWD_MEMBERS: usize = 50;
+/// Arrivals (or departures) within `CROWD_WINDOW` that a large lobby is told of one by one.
+pub const CROWD_SINGLE_LINES: u32 = 5;
+/// The span over which a large lobby's arrivals and departures are gathered.
+pub const CROWD_WINDOW: Duration = Duration::from_secs(1);
+/// Wrong lobby passwords from one address within `PASSWORD_WINDOW` that lock it out.
+pub const PASSWORD_FAILURES: usize = 3;
+/// The span in which wrong passwords are counted, and how long a lock-out lasts.
+pub const PASSWORD_WINDOW: Duration = Duration::from_secs(60);
+/// The least time between two notices that a user is rate limited.
+pub const RATE_NOTICE_INTERVAL: Duration = Duration::from_secs(1);
+/// Addresses (or departed users) remembered by one table that forgets by age.
+pub const MAX_REMEMBERED: usize = 65_536;
+/// Password jobs waiting or under way; one more is refused.
+pub const MAX_PASSWORD_JOBS: usize = 256;
+
+// ---- What one turn of the loop may do ------------------------------------------------------
+
+/// Events taken from one `poll`.
+pub const EVENTS_PER_TURN: usize = 1024;
+/// Bytes read from one client in one turn.
+pub const READ_BYTES_PER_TURN: usize = 64 * 1024;
+/// Lines handled for one client in one turn.
+pub const LINES_PER_TURN: usize = 64;
+/// Connections accepted from one listener in one turn.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// Bytes of the read buffer that all connections share.
+pub const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// Pieces of output handed to one vectored write.
+pub const SLICES_PER_WRITE: usize = 64;
+/// The longest a slice of password work lasts.
+pub const PASSWORD_SLICE: Duration = Duration::from_millis(1);
+/// The same while other work waits for this turn to end.
+pub const PASSWORD_SLICE_BUSY: Duration = Duration::from_micros(250);
+
+// ---- Sockets -------------------------------------------------------------------------------
+
+/// Connections that may wait in the kernel for an accept.
+pub const LISTEN_BACKLOG: i32 = 1024;
+/// The kernel's send buffer of one client (Linux doubles it for its own bookkeeping): small enough
+/// that a slow reader is seen in our queue and not hidden behind megabytes of the kernel's.
+pub const SOCKET_SEND_BUFFER: usize = 64 * 1024;
+/// Keep-alive: first probe after this much silence, then probes this far apart, then this many.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// See [`KEEPALIVE_IDLE`].
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// See [`KEEPALIVE_IDLE`].
+pub const KEEPALIVE_PROBES: u32 = 4;
+/// How long sent data may stay unacknowledged (RFC 5482), where keep-alive does not probe.
+pub const USER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long the last words of a closing connection may take to leave.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long, after our end of the stream, we go on reading what the peer still sends.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many bytes we read meanwhile.
+pub const DRAIN_BYTES: usize = 64 * 1024;
+/// Turned-away connections that may be closing politely at once; more are closed at once.
+pub const MAX_REFUSALS_CLOSING: usize = 64;
+/// File descriptors kept free of clients: listeners, log, poll, spare, and the refused.
+pub const RESERVED_DESCRIPTORS: usize = 32 + MAX_REFUSALS_CLOSING;
+/// How long accepting rests when the system has no descriptor or memory for one more.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a shutdown waits for everybody to receive what is owed.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+// ---- Unsent output -------------------------------------------------------------------------
+
+/// The least that an operator may allow a client's unsent output.
+pub const MIN_SEND_QUEUE_BYTES: usize = 32 * 1024;
+/// The default bound of a client's unsent output.
+pub const DEFAULT_SEND_QUEUE_BYTES: usize = 256 * 1024;
+
+/// Unsent bytes above which a client's own input waits, so that nobody is dropped for the replies
+/// to commands that were sent faster than their output could leave.
+#[must_use]
+pub const fn input_pause_bytes(send_queue_bytes: usize) -> usize {
+    send_queue_bytes / 4
+}
+
+/// Bytes that one reply (a listing, a history) may take; it is cut to fit.
+#[must_use]
+pub const fn max_reply_bytes(send_queue_bytes: usize) -> usize {
+    send_queue_bytes / 2
+}
+
+/// More than any single message takes on the screen: its text in four-byte characters, two names, a
+/// picture, colours.
+pub const MAX_RENDERED_MESSAGE: usize = MAX_MESSAGE_CHARS * 4 + 1024;
+
+// A client whose input is let in has room for the largest reply and a message beside it.
+const _: () = {
+    let least = MIN_SEND_QUEUE_BYTES;
+    assert!(input_pause_bytes(least) + max_reply_bytes(least) + MAX_RENDERED_MESSAGE < least);
+};
+// With the default bound a whole history is replayed, colours included.
+const _: () =
+    assert!(HISTORY_BYTES + HISTORY_MESSAGES * 128 <= max_reply_bytes(DEFAULT_SEND_QUEUE_BYTES));
+// A legal AI prompt, in four-byte characters behind its command, fits into a line.
+const _: () = assert!(MAX_AI_PROMPT_CHARS * 4 + "/setai ".len() < MAX_LINE_BYTES);
+const _: () = assert!(MAX_RENDERED_MESSAGE < HISTORY_BYTES);

@@ -1,0 +1,329 @@
+//! Lobby passwords: bcrypt as a job that can be run a round at a time.
+//!
+//! bcrypt is slow on purpose, and the loop may not wait for it. A [`Job`] does one of its 2^cost
+//! rounds (about 70 µs) at each call; the loop does as many as it has time for and goes back to its
+//! sockets. The hash is the same as from one go, which the tests compare with the `bcrypt` crate.
+//!
+//! Knows no clock and no random source: the salt is given. Passwords are wiped after use.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use base64::Engine as _;
+use bcrypt::{BASE_64, HashParts};
+use blowfish::Blowfish;
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::id::ConnId;
+use crate::limits::{MAX_PASSWORD_BYTES, MAX_PASSWORD_JOBS};
+
+/// The costs that an operator may choose: log2 of the number of rounds. Above 15 a single password
+/// takes seconds of the server's time.
+pub const COSTS: std::ops::RangeInclusive<u32> = 4..=15;
+
+/// The text that bcrypt encrypts 64 times: "OrpheanBeholderScryDoubt" (Provos and Mazières, "A
+/// Future-Adaptable Password Scheme", 1999, section 4).
+const MAGIC: [[u32; 2]; 3] =
+    [[0x4f72_7068, 0x6561_6e42], [0x6568_6f6c, 0x6465_7253], [0x6372_7944, 0x6f75_6274]];
+
+/// A password as a user gave it: 1 to 72 bytes, wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(Zeroizing<Vec<u8>>);
+
+impl Password {
+    /// `None` if it is empty or longer than bcrypt reads.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        (1..=MAX_PASSWORD_BYTES)
+            .contains(&text.len())
+            .then(|| Self(Zeroizing::new(text.as_bytes().to_vec())))
+    }
+
+    /// What bcrypt calls the key: the bytes and one NUL, cut at 72.
+    fn key(&self) -> Zeroizing<Vec<u8>> {
+        let mut key = Zeroizing::new(Vec::with_capacity(MAX_PASSWORD_BYTES + 1));
+        key.extend_from_slice(&self.0);
+        key.push(0);
+        key.truncate(MAX_PASSWORD_BYTES);
+        key
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// A hash in the usual form, `$2b$10$` and 53 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordHash(Rc<str>);
+
+impl PasswordHash {
+    /// Reads a hash. `None` unless it is a bcrypt hash of version 2a, 2b or 2y (2x marks the hashes
+    /// of an implementation with a fault) with a cost in [`COSTS`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let parts: HashParts = text.parse().ok()?;
+        let sound = COSTS.contains(&parts.get_cost()) && !text.starts_with("$2x$");
+        sound.then(|| Self(text.into()))
+    }
+
+    fn new(cost: u32, salt: [u8; 16], digest: &[u8; 24]) -> Self {
+        // The last of the 24 bytes is not part of a bcrypt hash.
+        let [digest @ .., _] = digest;
+        Self(format!("$2b${cost:02}${}{}", BASE_64.encode(salt), BASE_64.encode(digest)).into())
+    }
+
+    /// The hash as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a finished job found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The hash of a new password.
+    Hashed(PasswordHash),
+    /// Whether the password is the one of the stored hash.
+    Checked(bool),
+    /// Nothing: too many jobs wait already.
+    Busy,
+}
+
+/// One password being hashed or checked.
+#[derive(Debug)]
+pub struct Job {
+    password: Password,
+    cost: u32,
+    salt: [u8; 16],
+    expected: Option<PasswordHash>,
+    progress: Option<Progress>,
+}
+
+/// The state of a job that has begun: allocated then, so that a waiting job is small.
+struct Progress {
+    state: Box<Blowfish>,
+    key: Zeroizing<Vec<u8>>,
+    rounds_left: u32,
+}
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Progress({} rounds left)", self.rounds_left)
+    }
+}
+
+impl Job {
+    /// Will hash a new password with this cost (in [`COSTS`], or it is brought there) and a random
+    /// salt.
+    #[must_use]
+    pub fn hash(password: Password, cost: u32, salt: [u8; 16]) -> Self {
+        let cost = cost.clamp(*COSTS.start(), *COSTS.end());
+        Self { password, cost, salt, expected: None, progress: None }
+    }
+
+    /// Will check a password against a hash. `None` if that is no hash of ours.
+    #[must_use]
+    pub fn check(password: Password, hash: &PasswordHash) -> Option<Self> {
+        let parts: HashParts = hash.0.parse().ok()?;
+        let (cost, salt) = (parts.get_cost(), parts.get_salt_raw());
+        Some(Self { password, cost, salt, expected: Some(hash.clone()), progress: None })
+    }
+
+    /// Does one round, about 70 µs of work on a desktop processor. Gives the outcome after the last.
+    pub fn advance(&mut self) -> Option<Outcome> {
+        let Some(progress) = &mut self.progress else {
+            let key = self.password.key();
+            let mut state = Box::new(Blowfish::bc_init_state());
+            state.salted_expand_key(&self.salt, &key);
+            self.progress = Some(Progress { state, key, rounds_left: 1 << self.cost });
+            return None;
+        };
+        progress.state.bc_expand_key(&progress.key);
+        progress.state.bc_expand_key(&self.salt);
+        progress.rounds_left -= 1;
+        if progress.rounds_left > 0 {
+            return None;
+        }
+        let hash = PasswordHash::new(self.cost, self.salt, &digest(&progress.state));
+        Some(match &self.expected {
+            None => Outcome::Hashed(hash),
+            // The version letter is not compared: 2a, 2b and 2y differ in no password of ours.
+            Some(expected) => {
+                let (tail, wanted) = (hash.0.get(3..), expected.0.get(3..));
+                let (tail, wanted) = (tail.unwrap_or_default(), wanted.unwrap_or_default());
+                Outcome::Checked(tail.as_bytes().ct_eq(wanted.as_bytes()).into())
+            }
+        })
+    }
+}
+
+fn digest(state: &Blowfish) -> [u8; 24] {
+    let mut digest = [0; 24];
+    for (mut block, bytes) in MAGIC.into_iter().zip(digest.chunks_exact_mut(8)) {
+        for _ in 0..64 {
+            block = state.bc_encrypt(block);
+        }
+        let [left, right] = block;
+        let text = (u64::from(left) << 32 | u64::from(right)).to_be_bytes();
+        bytes.copy_from_slice(&text);
+    }
+    digest
+}
+
+/// Jobs in the order they came, at most [`MAX_PASSWORD_JOBS`], the first of them under way.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    waiting: VecDeque<(ConnId, Job)>,
+}
+
+impl Jobs {
+    /// Queues a job for a connection. False if there are too many already.
+    #[must_use]
+    pub fn push(&mut self, id: ConnId, job: Job) -> bool {
+        let room = self.waiting.len() < MAX_PASSWORD_JOBS;
+        if room {
+            self.waiting.push_back((id, job));
+        }
+        room
+    }
+
+    /// Forgets the jobs of a connection that is gone.
+    pub fn cancel(&mut self, id: ConnId) {
+        self.waiting.retain(|(owner, _)| *owner != id);
+    }
+
+    /// Does one round of the first job, and gives its outcome if that was the last.
+    pub fn advance(&mut self) -> Option<(ConnId, Outcome)> {
+        let (id, job) = self.waiting.front_mut()?;
+        let done = (*id, job.advance()?);
+        self.waiting.pop_front();
+        Some(done)
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn run(mut job: Job) -> Outcome {
+        loop {
+            if let Some(outcome) = job.advance() {
+                return outcome;
+            }
+        }
+    }
+
+    fn hashed(password: &str, cost: u32, salt: [u8; 16]) -> PasswordHash {
+        match run(Job::hash(Password::new(password).unwrap(), cost, salt)) {
+            Outcome::Hashed(hash) => hash,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn checks(password: &str, hash: &str) -> bool {
+        let hash = PasswordHash::parse(hash).unwrap();
+        let job = Job::check(Password::new(password).unwrap(), &hash).unwrap();
+        run(job) == Outcome::Checked(true)
+    }
+
+    #[test]
+    fn known_vectors() {
+        // From the test suite of jBCrypt and of OpenBSD.
+        for (password, hash) in [
+            ("a", "$2a$06$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe"),
+            ("abc", "$2a$06$If6bvum7DFjUnE9p2uDeDu0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i"),
+            (
+                "abcdefghijklmnopqrstuvwxyz",
+                "$2a$08$aTsUwsyowQuzRrDqFflhgekJ8d9/7Z3GV3UcgvzQW3J5zMyrTvlz.",
+            ),
+            (
+                "~!@#$%^&*()      ~!@#$%^&*()PNBFRD",
+                "$2a$06$fPIsBO8qRqkjj273rfaOI.HtSV9jLDpTbZn782DC6/t7qT67P6FfO",
+            ),
+        ] {
+            assert!(checks(password, hash), "{password}");
+            assert!(!checks(&format!("{password}!"), hash));
+        }
+    }
+
+    #[test]
+    fn edges_agree_with_the_bcrypt_crate() {
+        let salt = *b"0123456789abcdef";
+        let long = "x".repeat(72);
+        for password in ["a", "ä", "日本", &long[..71], &long, "with space", "\u{ff}\u{80}"] {
+            let ours = hashed(password, 4, salt);
+            let theirs = bcrypt::hash_with_salt(password, 4, salt).unwrap().to_string();
+            assert_eq!(ours.as_str(), theirs);
+            assert!(checks(password, &theirs));
+            assert!(bcrypt::verify(password, ours.as_str()).unwrap());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn hashes_agree_with_the_bcrypt_crate(
+            password in "\\PC{1,18}", salt in any::<[u8; 16]>(), cost in 4u32..6
+        ) {
+            let ours = hashed(&password, cost, salt);
+            let theirs = bcrypt::hash_with_salt(&password, cost, salt).unwrap().to_string();
+            prop_assert_eq!(ours.as_str(), theirs);
+        }
+
+        #[test]
+        fn raw_bytes_agree_with_the_bcrypt_crate(
+            bytes in proptest::collection::vec(any::<u8>(), 1..=72), salt in any::<[u8; 16]>()
+        ) {
+            let job = Job::hash(Password(Zeroizing::new(bytes.clone())), 4, salt);
+            let theirs = bcrypt::hash_with_salt(&bytes, 4, salt).unwrap().to_string();
+            prop_assert_eq!(run(job), Outcome::Hashed(PasswordHash(theirs.into())));
+        }
+    }
+
+    #[test]
+    fn what_is_no_sound_hash_is_refused() {
+        let sound = "$2b$10$abcdefghijklmnopqrstuuJKIB0zSDqbW3iWxRmvoLrqnUzlnVY5C";
+        assert!(PasswordHash::parse(sound).is_some());
+        for (from, to) in [("$2b$", "$2x$"), ("$10$", "$31$"), ("$10$", "$03$"), ("5C", "5")] {
+            assert_eq!(PasswordHash::parse(&sound.replace(from, to)), None);
+        }
+    }
+
+    #[test]
+    fn passwords_have_bounds_and_do_not_show() {
+        assert_eq!(Password::new(""), None);
+        assert_eq!(Password::new(&"x".repeat(73)), None);
+        let job = Job::hash(Password::new("hunter2").unwrap(), 4, [0; 16]);
+        assert!(!format!("{job:?}").contains("hunter2"));
+        assert!(!format!("{job:?}").contains("104"));
+    }
+
+    #[test]
+    fn jobs_are_served_in_order_bounded_and_cancelled_with_their_owner() {
+        let id = |n| ConnId::new(n, 1).unwrap();
+        let job = || Job::hash(Password::new("x").unwrap(), 4, [0; 16]);
+        let mut jobs = Jobs::default();
+        for n in 0..MAX_PASSWORD_JOBS {
+            assert!(jobs.push(id(n), job()));
+        }
+        assert!(!jobs.push(id(999), job()));
+        jobs.cancel(id(1));
+        let mut done = Vec::new();
+        while done.len() < 3 {
+            done.extend(jobs.advance().map(|(id, _)| id));
+        }
+        assert_eq!(done, vec![id(0), id(2), id(3)]);
+    }
+}

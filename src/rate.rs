@@ -1,0 +1,299 @@
+//! How much and how often: sliding windows, connections per address, lock-outs after failures.
+//!
+//! Each is told the time and reads no clock. Everything here forgets by age and is bounded in
+//! number.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use crate::limits::MAX_REMEMBERED;
+
+/// What counts as one address: an IPv4 address, also where it comes mapped into IPv6
+/// (RFC 4291, 2.5.5.2), or an IPv6 /64, the least that one subscriber gets (RFC 6177).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum AddrKey {
+    /// One IPv4 address.
+    V4(Ipv4Addr),
+    /// The upper 64 bits of an IPv6 address.
+    V6Net(u64),
+}
+
+impl From<IpAddr> for AddrKey {
+    fn from(addr: IpAddr) -> Self {
+        match addr.to_canonical() {
+            IpAddr::V4(v4) => Self::V4(v4),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, ..] = v6.segments();
+                Self::V6Net([a, b, c, d].iter().fold(0, |net, s| net << 16 | u64::from(*s)))
+            }
+        }
+    }
+}
+
+impl fmt::Display for AddrKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(v4) => v4.fmt(f),
+            Self::V6Net(net) => write!(f, "{}/64", Ipv6Addr::from(u128::from(*net) << 64)),
+        }
+    }
+}
+
+/// A true sliding window: the times of the last accepted events.
+#[derive(Debug, Default)]
+pub struct SlidingWindow {
+    accepted: VecDeque<Instant>,
+}
+
+impl SlidingWindow {
+    /// Accepts an event at `now` if fewer than `limit` were accepted within the last `window`;
+    /// otherwise says how long it is until one is accepted again. A limit of 0 is none.
+    ///
+    /// # Errors
+    /// The time to wait, never zero.
+    pub fn try_accept(
+        &mut self,
+        now: Instant,
+        limit: usize,
+        window: Duration,
+    ) -> Result<(), Duration> {
+        if limit == 0 {
+            return Ok(());
+        }
+        while self.accepted.front().is_some_and(|at| now.saturating_duration_since(*at) >= window) {
+            self.accepted.pop_front();
+        }
+        if let Some(oldest) = self.accepted.front().filter(|_| self.accepted.len() >= limit) {
+            return Err(window.saturating_sub(now.saturating_duration_since(*oldest)));
+        }
+        self.accepted.push_back(now);
+        Ok(())
+    }
+
+    /// When the last event was accepted.
+    #[must_use]
+    pub fn last(&self) -> Option<Instant> {
+        self.accepted.back().copied()
+    }
+}
+
+/// Whole seconds to wait, rounded up, so that waiting that long is enough.
+#[must_use]
+pub fn wait_secs(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// Open connections of each address.
+#[derive(Debug, Default)]
+pub struct Connections {
+    open: HashMap<AddrKey, u32>,
+}
+
+impl Connections {
+    /// Counts one more from `addr`, unless `limit` (0: none) are open already.
+    #[must_use]
+    pub fn try_open(&mut self, addr: AddrKey, limit: u32) -> bool {
+        let open = self.open.entry(addr).or_default();
+        if limit != 0 && *open >= limit {
+            return false;
+        }
+        *open += 1;
+        true
+    }
+
+    /// Counts one less.
+    pub fn close(&mut self, addr: AddrKey) {
+        if let Some(open) = self.open.get_mut(&addr) {
+            *open -= 1;
+            if *open == 0 {
+                self.open.remove(&addr);
+            }
+        }
+    }
+}
+
+/// A table whose entries are forgotten at a set time. Holds at most [`MAX_REMEMBERED`] entries: with
+/// that many living ones a further one is not remembered.
+#[derive(Debug)]
+pub struct Expiring<K, V> {
+    entries: HashMap<K, (Instant, V)>,
+    /// The size at which dead entries are looked for again.
+    prune_at: usize,
+}
+
+/// Below this size an [`Expiring`] table is not searched for dead entries.
+const LEAST_PRUNE: usize = 64;
+
+impl<K, V> Default for Expiring<K, V> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), prune_at: LEAST_PRUNE }
+    }
+}
+
+impl<K: Hash + Eq, V> Expiring<K, V> {
+    /// Remembers `value` until `until`.
+    pub fn insert(&mut self, now: Instant, key: K, value: V, until: Instant) {
+        if self.entries.len() >= self.prune_at {
+            self.entries.retain(|_, (until, _)| *until > now);
+            self.prune_at = (self.entries.len() * 2).clamp(LEAST_PRUNE, MAX_REMEMBERED);
+            self.entries.shrink_to(self.prune_at);
+        }
+        if self.entries.len() < MAX_REMEMBERED || self.entries.contains_key(&key) {
+            self.entries.insert(key, (until, value));
+        }
+    }
+
+    /// What is remembered under this key.
+    #[must_use]
+    pub fn get(&self, now: Instant, key: &K) -> Option<&V> {
+        self.entries.get(key).filter(|(until, _)| *until > now).map(|(_, value)| value)
+    }
+
+    /// Takes out what is remembered under this key.
+    pub fn remove(&mut self, now: Instant, key: &K) -> Option<V> {
+        self.entries.remove(key).filter(|(until, _)| *until > now).map(|(_, value)| value)
+    }
+}
+
+/// Counts failures by address, and locks an address out after too many of them.
+#[derive(Debug)]
+pub struct Lockouts {
+    failures: usize,
+    window: Duration,
+    recent: Expiring<AddrKey, SlidingWindow>,
+    locked: Expiring<AddrKey, Instant>,
+}
+
+impl Lockouts {
+    /// `failures` within `window` lock an address out for `window`.
+    #[must_use]
+    pub fn new(failures: usize, window: Duration) -> Self {
+        Self { failures, window, recent: Expiring::default(), locked: Expiring::default() }
+    }
+
+    /// How long this address is still locked out, if it is.
+    #[must_use]
+    pub fn wait(&self, now: Instant, addr: AddrKey) -> Option<Duration> {
+        self.locked.get(now, &addr).map(|until| until.saturating_duration_since(now))
+    }
+
+    /// Counts one failure; true if the address is locked out by it.
+    pub fn fail(&mut self, now: Instant, addr: AddrKey) -> bool {
+        let mut recent = self.recent.remove(now, &addr).unwrap_or_default();
+        let _ = recent.try_accept(now, self.failures, self.window);
+        let until = now + self.window;
+        if recent.accepted.len() < self.failures {
+            self.recent.insert(now, addr, recent, until);
+            return false;
+        }
+        self.locked.insert(now, addr, until, until);
+        true
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn addresses() {
+        let key = |text: &str| AddrKey::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::9"));
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+        assert_eq!(key("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
+        assert_eq!(key("::ffff:192.0.2.1").to_string(), "192.0.2.1");
+    }
+
+    #[test]
+    fn the_stated_wait_is_enough_and_a_second_less_is_not() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let ten = Duration::from_secs(10);
+        let mut window = SlidingWindow::default();
+        for ms in [0, 100, 200, 300, 400] {
+            assert_eq!(window.try_accept(at(ms), 5, ten), Ok(()));
+        }
+        let wait = window.try_accept(at(3500), 5, ten).unwrap_err();
+        assert_eq!(wait_secs(wait), 7);
+        assert!(window.try_accept(at(9_999), 5, ten).is_err());
+        assert_eq!(window.try_accept(at(10_000), 5, ten), Ok(()));
+        assert!(window.try_accept(at(10_099), 5, ten).is_err());
+        assert_eq!(window.try_accept(at(10_100), 5, ten), Ok(()));
+        assert_eq!(wait_secs(Duration::from_secs(3)), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_ever_holds_more_than_the_limit(
+            steps in proptest::collection::vec(0u64..4000, 1..200), limit in 1usize..6
+        ) {
+            let window = Duration::from_secs(10);
+            let mut now = Instant::now();
+            let mut sliding = SlidingWindow::default();
+            let mut accepted = Vec::new();
+            for step in steps {
+                now += Duration::from_millis(step);
+                let recent = accepted.iter().filter(|at| now - **at < window).count();
+                let result = sliding.try_accept(now, limit, window);
+                prop_assert_eq!(result.is_ok(), recent < limit);
+                if result.is_ok() {
+                    accepted.push(now);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn connections_per_address() {
+        let addr = AddrKey::V4(Ipv4Addr::LOCALHOST);
+        let mut open = Connections::default();
+        assert!(open.try_open(addr, 2) && open.try_open(addr, 2));
+        assert!(!open.try_open(addr, 2));
+        assert!(open.try_open(AddrKey::V6Net(1), 2));
+        open.close(addr);
+        assert!(open.try_open(addr, 2));
+        (0..3).for_each(|_| open.close(addr));
+        assert_eq!(open.open.len(), 1);
+        assert!((0..100).all(|_| open.try_open(addr, 0)));
+    }
+
+    #[test]
+    fn three_failures_within_a_minute_lock_out_for_a_minute() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let addr = AddrKey::V4(Ipv4Addr::LOCALHOST);
+        let mut lockouts = Lockouts::new(3, Duration::from_secs(60));
+        assert!(!lockouts.fail(at(0), addr));
+        assert!(!lockouts.fail(at(50), addr));
+        // The first one is a minute old: it no longer counts.
+        assert!(!lockouts.fail(at(60), addr));
+        assert_eq!(lockouts.wait(at(61), addr), None);
+        assert!(lockouts.fail(at(62), addr));
+        assert_eq!(lockouts.wait(at(72), addr), Some(Duration::from_secs(50)));
+        assert_eq!(lockouts.wait(at(72), AddrKey::V6Net(0)), None);
+        assert_eq!(lockouts.wait(at(122), addr), None);
+        assert!(!lockouts.fail(at(122), addr));
+    }
+
+    #[test]
+    fn the_forgetting_table_is_bounded_and_forgets() {
+        let start = Instant::now();
+        let minute = start + Duration::from_secs(60);
+        let mut table = Expiring::default();
+        for n in 0..MAX_REMEMBERED + 100 {
+            table.insert(start, n, (), minute);
+        }
+        assert_eq!(table.entries.len(), MAX_REMEMBERED);
+        assert_eq!(table.get(start, &5), Some(&()));
+        assert_eq!(table.get(minute, &5), None);
+        table.insert(minute, 0, (), minute + Duration::from_secs(1));
+        assert_eq!(table.entries.len(), 1);
+    }
+}
