@@ -74,10 +74,10 @@ impl<T> Slots<T> {
         if self.entries.len() <= id.slot() {
             self.entries.resize_with(id.slot() + 1, || None);
         }
-        if let Some(entry) = self.entries.get_mut(id.slot()) {
-            if entry.replace((id.generation, value)).is_none() {
-                self.len += 1;
-            }
+        if let Some(entry) = self.entries.get_mut(id.slot())
+            && entry.replace((id.generation, value)).is_none()
+        {
+            self.len += 1;
         }
     }
 

@@ -10,9 +10,12 @@
 //! bytes or lines (`tests/architecture.rs` holds this).
 
 pub mod chat;
+pub mod config;
 pub mod id;
 pub mod limits;
 pub mod line;
+pub mod logging;
+pub mod net;
 pub mod outbox;
 pub mod password;
 pub mod rate;

@@ -261,10 +261,10 @@ impl Outboxes {
 
     /// Draws the prompt after the last piece of a turn, where one belongs.
     pub fn end_turn(&mut self, id: ConnId) {
-        if let Some(outbox) = self.boxes.get_mut(id) {
-            if !outbox.doomed {
-                outbox.show_prompt();
-            }
+        if let Some(outbox) = self.boxes.get_mut(id)
+            && !outbox.doomed
+        {
+            outbox.show_prompt();
         }
     }
 

@@ -205,6 +205,12 @@ impl Jobs {
         Some(done)
     }
 
+    /// How many wait or are under way.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {

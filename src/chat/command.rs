@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// A well-formed command, its arguments borrowed from the line.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command<'a> {
     /// List the commands.
     Help,

@@ -19,7 +19,7 @@ pub const GENERAL: &str = "general";
 
 /// The name of a lobby during its life; never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct LobbyId(u64);
+pub(super) struct LobbyId(u64);
 
 /// One message as the history keeps it.
 #[derive(Debug)]
@@ -229,12 +229,12 @@ impl Lobbies {
     pub(super) fn remove(&mut self, id: LobbyId) -> Option<Lobby> {
         let lobby = self.by_id.remove(&id)?;
         self.by_name.remove(&fold(&lobby.name));
-        if let Some(addr) = lobby.creator.addr {
-            if let Some(count) = self.by_creator.get_mut(&addr) {
-                *count -= 1;
-                if *count == 0 {
-                    self.by_creator.remove(&addr);
-                }
+        if let Some(addr) = lobby.creator.addr
+            && let Some(count) = self.by_creator.get_mut(&addr)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_creator.remove(&addr);
             }
         }
         Some(lobby)

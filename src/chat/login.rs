@@ -68,7 +68,7 @@ impl Chat {
         out: &mut Outboxes,
     ) {
         let Some(session) = self.sessions.get(id) else { return };
-        log::warn!("refused {} - {protocol} on the plain port", session.peer.ip().to_canonical());
+        log::warn!("refused {} - {protocol} on the plain port", session.peer.ip());
         let answer = render::wrong_protocol(protocol);
         self.dismiss(now, id, CloseReason::WrongProtocol(protocol), Some(&answer), out);
     }
@@ -91,7 +91,7 @@ impl Chat {
         if *errors < MAX_NAME_ERRORS {
             return out.push(id, &render::name_error(error));
         }
-        log::warn!("refused {} - too many wrong names", session.peer.ip().to_canonical());
+        log::warn!("refused {} - too many wrong names", session.peer.ip());
         out.push(id, &render::error(error));
         let farewell = render::error("Too many wrong usernames. Goodbye!");
         self.dismiss(now, id, CloseReason::NameErrors, Some(&farewell), out);

@@ -187,7 +187,7 @@ impl Chat {
             return out.push(id, &render::error(error));
         }
         let Some(password) = password else {
-            return self.finish_create(now, id, name.into(), description, None, out);
+            return self.finish_create(now, id, &name.into(), description, None, out);
         };
         let Some(password) = Password::new(password) else {
             return out.push(id, &password_too_long());
@@ -204,12 +204,12 @@ impl Chat {
         &mut self,
         now: Instant,
         id: ConnId,
-        name: Rc<str>,
+        name: &Rc<str>,
         description: &str,
         password: Option<PasswordHash>,
         out: &mut Outboxes,
     ) {
-        if let Err(error) = self.may_create(id, &name) {
+        if let Err(error) = self.may_create(id, name) {
             return out.push(id, &cannot_create(error));
         }
         let (Some(session), Some(user)) = (self.sessions.get(id), self.user(id)) else { return };
@@ -293,10 +293,7 @@ impl Chat {
         out.push(id, &render::error("Incorrect password for private lobby"));
         let Some(session) = self.sessions.get(id) else { return };
         if self.wrong_passwords.fail(now, session.addr) {
-            log::warn!(
-                "refused {} - {PASSWORD_FAILURES} wrong lobby passwords",
-                session.peer.ip().to_canonical()
-            );
+            log::warn!("refused {} - {PASSWORD_FAILURES} wrong lobby passwords", session.peer.ip());
         }
     }
 
@@ -304,7 +301,7 @@ impl Chat {
     fn refuse_locked_out(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) -> bool {
         let Some(session) = self.sessions.get(id) else { return true };
         let Some(wait) = self.wrong_passwords.wait(now, session.addr) else { return false };
-        log::warn!("refused {} - locked out of private lobbies", session.peer.ip().to_canonical());
+        log::warn!("refused {} - locked out of private lobbies", session.peer.ip());
         let secs = wait_secs(wait);
         let error = format_args!("Too many wrong passwords. Try again in {secs} seconds.");
         out.push(id, &render::error(error));
@@ -338,7 +335,7 @@ impl Chat {
         let Some(waiting) = self.user_mut(id).and_then(|user| user.waiting.take()) else { return };
         match (*waiting, outcome) {
             (Waiting::Create { name, description }, Outcome::Hashed(hash)) => {
-                self.finish_create(now, id, name, &description, Some(hash), out);
+                self.finish_create(now, id, &name, &description, Some(hash), out);
             }
             (Waiting::Join { lobby }, Outcome::Checked(right)) => {
                 self.finish_join(now, id, lobby, right, out);

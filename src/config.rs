@@ -1,0 +1,472 @@
+//! What an operator may set: environment variables and a `.env` file, parsed once into types.
+//!
+//! The environment wins over the file; an empty value is as good as none. A value that cannot be
+//! read is an error that names the variable and says what is allowed. Opens no socket and reads no
+//! file but `.env`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::chat;
+use crate::limits::{DEFAULT_SEND_QUEUE_BYTES, MIN_SEND_QUEUE_BYTES};
+use crate::password::COSTS;
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `CHAT_LISTEN`: the plain address, if there is one.
+    pub listen: Option<SocketAddr>,
+    /// `CHAT_TLS_LISTEN`: the TLS address, if there is one.
+    pub tls_listen: Option<SocketAddr>,
+    /// `CHAT_TLS_CERT`: the certificate chain, PEM.
+    pub tls_cert: PathBuf,
+    /// `CHAT_TLS_KEY`: its key, PEM.
+    pub tls_key: PathBuf,
+    /// `CHAT_MAX_CONNECTIONS`; `None`: as many as the descriptor limit allows.
+    pub max_connections: Option<usize>,
+    /// `CHAT_MAX_CONNECTIONS_PER_IP`; 0 is no limit.
+    pub max_connections_per_ip: u32,
+    /// What the chat itself is told.
+    pub chat: chat::Settings,
+    /// `CHAT_SEND_QUEUE_BYTES`: unsent output of one client.
+    pub send_queue_bytes: usize,
+    /// `CHAT_SEND_STALL_SECS`: how long that may stand still.
+    pub send_stall: Duration,
+    /// `CHAT_BCRYPT_COST`: log2 of the rounds for a lobby password.
+    pub bcrypt_cost: u32,
+    /// `CHAT_LOG_LEVEL`.
+    pub log_level: LevelFilter,
+    /// `CHAT_LOG_FILE`: where the log goes besides standard error.
+    pub log_file: Option<PathBuf>,
+    /// The assistant's settings.
+    pub gemini: Gemini,
+}
+
+/// What the assistant is told.
+#[derive(Debug, Clone)]
+pub struct Gemini {
+    /// `GEMINI_API_KEY`; without it there is no assistant.
+    pub key: Option<Secret>,
+    /// `GEMINI_MODEL`.
+    pub model: String,
+    /// `GEMINI_BASE_URL`.
+    pub base_url: BaseUrl,
+    /// `GEMINI_CA_FILE`: extra trusted roots, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// `GEMINI_QUESTIONS_PER_HOUR` of one user and address; 0 is no limit.
+    pub questions_per_hour: usize,
+    /// `CHAT_NAMESERVERS`; if empty, those of the resolver file.
+    pub nameservers: Vec<SocketAddr>,
+}
+
+/// A value that is never shown, not even in debug output.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself, for the one place that sends it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// `https://host[:port][/path]`, or the same with `http` and a loopback address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl {
+    /// Encrypted and verified.
+    pub https: bool,
+    /// A name, or an address (an IPv6 one without brackets).
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// What comes before the paths of the service, without a slash at its end.
+    pub path: String,
+}
+
+impl FromStr for BaseUrl {
+    type Err = ();
+
+    fn from_str(url: &str) -> Result<Self, ()> {
+        let (scheme, rest) = url.split_once("://").ok_or(())?;
+        let https = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return Err(()),
+        };
+        let (authority, path) = match rest.find('/') {
+            Some(at) => rest.split_at(at),
+            None => (rest, ""),
+        };
+        let odd = |c: char| c.is_whitespace() || c.is_control() || "?#@\\".contains(c);
+        if rest.contains(odd) || !rest.is_ascii() {
+            return Err(());
+        }
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(rest) => {
+                let (host, port) = rest.split_once(']').ok_or(())?;
+                host.parse::<Ipv6Addr>().map_err(drop)?;
+                (host, port.strip_prefix(':').or(port.is_empty().then_some("")).ok_or(())?)
+            }
+            None => authority.split_once(':').unwrap_or((authority, "")),
+        };
+        let port = match port {
+            "" if https => 443,
+            "" => 80,
+            port => port.parse().ok().filter(|port| *port != 0).ok_or(())?,
+        };
+        let loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        if host.is_empty() || !(https || loopback || host == "localhost") {
+            return Err(());
+        }
+        let path = path.trim_end_matches('/').to_owned();
+        Ok(Self { https, host: host.to_owned(), port, path })
+    }
+}
+
+/// What is wrong with the settings: one line that names the variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigError {
+    /// A value cannot be used: the variable, the value (`None`: not shown), what is allowed.
+    Value(&'static str, Option<String>, String),
+    /// The `.env` file cannot be read, and why.
+    File(PathBuf, String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(name, Some(value), allowed) => {
+                write!(f, "{name}: cannot use \"{}\"; allowed: {allowed}", value.escape_debug())
+            }
+            Self::Value(name, None, allowed) => {
+                write!(f, "{name}: cannot use its value; allowed: {allowed}")
+            }
+            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+impl Config {
+    /// From the process's environment and the `.env` file in `directory`, if there is one.
+    ///
+    /// # Errors
+    /// The file or a value cannot be read.
+    pub fn load(directory: &Path) -> Result<Self, ConfigError> {
+        let path = directory.join(".env");
+        let mut file = HashMap::new();
+        if path.is_file() {
+            let error = |e: dotenvy::Error| ConfigError::File(path.clone(), e.to_string());
+            for pair in dotenvy::from_path_iter(&path).map_err(error)? {
+                let (name, value) = pair.map_err(error)?;
+                file.insert(name, value);
+            }
+        }
+        Self::parse(|name| match std::env::var_os(name) {
+            // What is not UTF-8 is no value that anything here allows.
+            Some(value) => Some(value.to_string_lossy().into_owned()),
+            None => file.get(name).cloned(),
+        })
+    }
+
+    /// From a function that gives the value of a variable.
+    ///
+    /// # Errors
+    /// The first value that cannot be read.
+    pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let vars = Vars(&|name| get(name).filter(|value| !value.trim().is_empty()));
+        let rate_window = vars.secs("CHAT_RATE_WINDOW_SECS", 10, 1..=3600)?;
+        let idle = vars.secs("CHAT_IDLE_TIMEOUT_SECS", 0, 0..=MAX_SECS)?;
+        let max_connections = vars.number("CHAT_MAX_CONNECTIONS", 0, 0..=1_000_000)?;
+        Ok(Self {
+            listen: vars.listen("CHAT_LISTEN", 8080)?,
+            tls_listen: vars.listen("CHAT_TLS_LISTEN", 8443)?,
+            tls_cert: vars.path("CHAT_TLS_CERT").unwrap_or_else(|| "server.crt".into()),
+            tls_key: vars.path("CHAT_TLS_KEY").unwrap_or_else(|| "server.key".into()),
+            max_connections: (max_connections != 0).then_some(max_connections),
+            max_connections_per_ip: vars.number(
+                "CHAT_MAX_CONNECTIONS_PER_IP",
+                10,
+                0..=1_000_000,
+            )?,
+            chat: chat::Settings {
+                messages_per_window: vars.number("CHAT_MESSAGES_PER_WINDOW", 5, 0..=1000)?,
+                rate_window,
+                history_age: vars.secs("CHAT_HISTORY_SECS", 300, 0..=86_400)?,
+                lobby_ttl: vars.secs("CHAT_LOBBY_TTL_SECS", 7200, 1..=MAX_SECS)?,
+                login_timeout: vars.secs("CHAT_LOGIN_TIMEOUT_SECS", 60, 1..=3600)?,
+                idle_timeout: (!idle.is_zero()).then_some(idle),
+            },
+            send_queue_bytes: vars.number(
+                "CHAT_SEND_QUEUE_BYTES",
+                DEFAULT_SEND_QUEUE_BYTES,
+                MIN_SEND_QUEUE_BYTES..=64 * 1024 * 1024,
+            )?,
+            send_stall: vars.secs("CHAT_SEND_STALL_SECS", 30, 1..=3600)?,
+            bcrypt_cost: vars.number("CHAT_BCRYPT_COST", 10, COSTS)?,
+            log_level: vars.read(
+                "CHAT_LOG_LEVEL",
+                LevelFilter::Info,
+                "off, error, warn, info, debug or trace",
+                |text| text.parse().ok(),
+            )?,
+            log_file: vars.path("CHAT_LOG_FILE"),
+            gemini: Gemini::parse(&vars)?,
+        })
+    }
+}
+
+impl Gemini {
+    fn parse(vars: &Vars<'_>) -> Result<Self, ConfigError> {
+        let key = match vars.get("GEMINI_API_KEY") {
+            // It becomes the value of a header (RFC 9110, section 5.5).
+            Some(key) if key.bytes().all(|b| b.is_ascii_graphic()) => Some(Secret(key)),
+            Some(_) => {
+                let allowed = "printable characters without spaces".to_owned();
+                return Err(ConfigError::Value("GEMINI_API_KEY", None, allowed));
+            }
+            None => None,
+        };
+        let base_url = BaseUrl {
+            https: true,
+            host: "generativelanguage.googleapis.com".to_owned(),
+            port: 443,
+            path: String::new(),
+        };
+        Ok(Self {
+            key,
+            model: vars.read(
+                "GEMINI_MODEL",
+                "gemini-3.5-flash-lite".to_owned(),
+                "letters, digits, - . and _",
+                |text| {
+                    let usual = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+                    text.bytes().all(usual).then(|| text.to_owned())
+                },
+            )?,
+            base_url: vars.read(
+                "GEMINI_BASE_URL",
+                base_url,
+                "https://host[:port][/path], or http:// with a loopback address",
+                |text| text.parse().ok(),
+            )?,
+            ca_file: vars.path("GEMINI_CA_FILE"),
+            questions_per_hour: vars.number("GEMINI_QUESTIONS_PER_HOUR", 20, 0..=10_000)?,
+            nameservers: vars.read("CHAT_NAMESERVERS", Vec::new(), "ip[:port],…", nameservers)?,
+        })
+    }
+}
+
+/// No span is longer than a year.
+const MAX_SECS: u64 = 365 * 24 * 3600;
+
+/// The port of DNS (RFC 1035, section 4.2).
+const DNS_PORT: u16 = 53;
+
+fn nameservers(list: &str) -> Option<Vec<SocketAddr>> {
+    let server = |text: &str| {
+        let ip = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        ip.map(|ip| SocketAddr::new(ip, DNS_PORT)).or_else(|_| text.parse()).ok()
+    };
+    list.split(',').map(str::trim).map(server).collect()
+}
+
+/// Reads variables by name; what is empty is not there.
+struct Vars<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+impl Vars<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        self.0(name).map(|value| value.trim().to_owned())
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+
+    fn read<T>(
+        &self,
+        name: &'static str,
+        default: T,
+        allowed: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, ConfigError> {
+        let Some(text) = self.get(name) else { return Ok(default) };
+        parse(&text).ok_or_else(|| ConfigError::Value(name, Some(text), allowed.to_owned()))
+    }
+
+    fn number<T: FromStr + PartialOrd + fmt::Display>(
+        &self,
+        name: &'static str,
+        default: T,
+        range: RangeInclusive<T>,
+    ) -> Result<T, ConfigError> {
+        let allowed = format!("a whole number from {} to {}", range.start(), range.end());
+        let parse = |text: &str| text.parse().ok().filter(|n| range.contains(n));
+        self.read(name, default, &allowed, parse)
+    }
+
+    fn secs(
+        &self,
+        name: &'static str,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Result<Duration, ConfigError> {
+        self.number(name, default, range).map(Duration::from_secs)
+    }
+
+    /// An address and port, `:port` for all addresses, or `off`.
+    fn listen(&self, name: &'static str, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
+        let all = |port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+        let allowed = "address:port such as [::]:8080 or 192.0.2.1:8080, :port, or off";
+        self.read(name, Some(all(port)), allowed, |text| {
+            if text.eq_ignore_ascii_case("off") {
+                return Some(None);
+            }
+            let address = match text.strip_prefix(':') {
+                Some(port) => port.parse().map(all).ok(),
+                None => text.parse().ok(),
+            };
+            address.map(Some)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(vars: &[(&str, &str)]) -> Result<Config, String> {
+        let get = |name: &str| {
+            vars.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        Config::parse(get).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn defaults() {
+        let config = parse(&[("CHAT_BCRYPT_COST", "  "), ("GEMINI_API_KEY", "")]).unwrap();
+        assert_eq!(config.listen, "[::]:8080".parse().ok());
+        assert_eq!(config.tls_listen, "[::]:8443".parse().ok());
+        assert_eq!((config.max_connections, config.max_connections_per_ip), (None, 10));
+        assert_eq!(config.bcrypt_cost, 10);
+        assert_eq!(config.send_queue_bytes, 256 * 1024);
+        assert_eq!(config.chat.messages_per_window, 5);
+        assert_eq!(config.chat.idle_timeout, None);
+        assert!(config.gemini.key.is_none());
+    }
+
+    #[test]
+    fn values() {
+        let config = parse(&[
+            ("CHAT_LISTEN", "127.0.0.1:0"),
+            ("CHAT_TLS_LISTEN", "off"),
+            ("CHAT_IDLE_TIMEOUT_SECS", "5"),
+            ("CHAT_LOG_LEVEL", "DEBUG"),
+            ("CHAT_NAMESERVERS", "192.0.2.1, 192.0.2.2:5353,2001:db8::1,[2001:db8::2]:54"),
+            ("GEMINI_API_KEY", "secret-key"),
+        ])
+        .unwrap();
+        assert_eq!(config.listen, "127.0.0.1:0".parse().ok());
+        assert_eq!(config.tls_listen, None);
+        assert_eq!(config.chat.idle_timeout, Some(Duration::from_secs(5)));
+        assert_eq!(config.log_level, LevelFilter::Debug);
+        let servers: Vec<_> = config.gemini.nameservers.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            servers,
+            ["192.0.2.1:53", "192.0.2.2:5353", "[2001:db8::1]:53", "[2001:db8::2]:54"]
+        );
+        assert!(!format!("{config:?}").contains("secret-key"));
+        let all = parse(&[("CHAT_LISTEN", ":9000")]).unwrap();
+        assert_eq!(all.listen, "[::]:9000".parse().ok());
+    }
+
+    #[test]
+    fn an_error_names_the_variable_the_value_and_what_is_allowed() {
+        for (name, value, error) in [
+            (
+                "CHAT_BCRYPT_COST",
+                "16",
+                "CHAT_BCRYPT_COST: cannot use \"16\"; allowed: a whole number from 4 to 15",
+            ),
+            (
+                "CHAT_MESSAGES_PER_WINDOW",
+                "five",
+                "CHAT_MESSAGES_PER_WINDOW: cannot use \"five\"; \
+                 allowed: a whole number from 0 to 1000",
+            ),
+            (
+                "CHAT_LISTEN",
+                "localhost:1",
+                "CHAT_LISTEN: cannot use \"localhost:1\"; allowed: address:port such as \
+                 [::]:8080 or 192.0.2.1:8080, :port, or off",
+            ),
+            (
+                "GEMINI_API_KEY",
+                "se cret",
+                "GEMINI_API_KEY: cannot use its value; allowed: printable characters without \
+                 spaces",
+            ),
+        ] {
+            assert_eq!(parse(&[(name, value)]).unwrap_err(), error);
+        }
+        for (name, value) in [
+            ("CHAT_RATE_WINDOW_SECS", "0"),
+            ("CHAT_SEND_QUEUE_BYTES", "1000"),
+            ("CHAT_LOG_LEVEL", "loud"),
+            ("CHAT_NAMESERVERS", "dns.example"),
+            ("GEMINI_BASE_URL", "http://example.com"),
+            ("GEMINI_MODEL", "a/b"),
+            ("CHAT_LISTEN", ":99999"),
+        ] {
+            assert!(parse(&[(name, value)]).unwrap_err().starts_with(name));
+        }
+    }
+
+    #[test]
+    fn base_urls() {
+        let url = |text: &str| text.parse::<BaseUrl>().ok();
+        let full = url("https://example.com:8443/a/b/").unwrap();
+        assert_eq!((full.https, &*full.host, full.port), (true, "example.com", 8443));
+        assert_eq!(full.path, "/a/b");
+        assert_eq!(url("https://example.com").unwrap().port, 443);
+        assert_eq!(url("http://127.0.0.1").unwrap().port, 80);
+        assert_eq!(url("http://[::1]:9").unwrap().host, "::1");
+        for bad in [
+            "example.com",
+            "ftp://example.com",
+            "https://",
+            "https://u@example.com",
+            "https://example.com:x",
+            "https://example.com:0",
+            "https://exa mple.com",
+            "https://[::1",
+            "http://192.0.2.1",
+            "https://example.com/?key=1",
+        ] {
+            assert_eq!(url(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_read_and_its_faults_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(".env"), "CHAT_BCRYPT_COST=4\n# note\n").unwrap();
+        assert_eq!(Config::load(dir.path()).unwrap().bcrypt_cost, 4);
+        std::fs::write(dir.path().join(".env"), "CHAT BCRYPT\n").unwrap();
+        let error = Config::load(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(".env"), "{error}");
+    }
+}

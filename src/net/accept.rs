@@ -1,0 +1,272 @@
+//! How clients come in: listeners, the limits on connections, and what happens without a
+//! descriptor to spare.
+//!
+//! Socket options are set once on the listener; Linux and the BSDs hand them to every socket
+//! accepted from it, which spares five system calls for each.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+
+use crate::id::{MAX_SLOTS, reserved_token};
+use crate::limits::{
+    ACCEPT_PAUSE, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, LISTEN_BACKLOG,
+    RESERVED_DESCRIPTORS, SOCKET_SEND_BUFFER, USER_TIMEOUT,
+};
+
+/// Why the server cannot start. `Display` is the line for the operator.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// Something that every server needs is not to be had.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(addr, error) => write!(
+                f,
+                "Error starting TCP server: listen tcp {}: {}",
+                display(*addr),
+                system_text(error)
+            ),
+            Self::System(what, error) => {
+                write!(f, "Error starting server: {what}: {}", system_text(error))
+            }
+        }
+    }
+}
+
+/// An address as the start-up lines show it: `:8080` where it is all addresses of the host.
+pub(super) fn display(addr: SocketAddr) -> String {
+    if addr.ip().is_unspecified() { format!(":{}", addr.port()) } else { addr.to_string() }
+}
+
+/// The system's own words for an error: in lower case, without the number.
+fn system_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
+/// One address that is listened on.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: TcpListener,
+    addr: SocketAddr,
+    /// Somebody may be waiting.
+    readable: bool,
+}
+
+/// What came of one attempt to accept.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    /// A client.
+    Client(TcpStream, SocketAddr),
+    /// Somebody was there and is gone, or was turned away: go on.
+    Nobody,
+    /// No more for now.
+    Done,
+}
+
+/// Everything that lets clients in.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    listeners: Vec<Listener>,
+    /// Given up for a moment when there is no other descriptor, to turn a client away with.
+    spare: Option<File>,
+    /// Accepting rests until then.
+    paused_until: Option<Instant>,
+    /// The operator was told that descriptors are short, and has not been told otherwise.
+    short: bool,
+}
+
+impl Acceptor {
+    /// Listens on these addresses and registers with the poll.
+    pub(super) fn open(addrs: &[SocketAddr], registry: &Registry) -> Result<Self, StartError> {
+        let mut listeners = Vec::new();
+        for addr in addrs {
+            let error = |e| StartError::Listen(*addr, e);
+            let mut socket = TcpListener::from_std(listen(*addr).map_err(error)?);
+            let token = Token(reserved_token(FIRST_LISTENER + listeners.len()));
+            registry.register(&mut socket, token, Interest::READABLE).map_err(error)?;
+            let addr = socket.local_addr().map_err(error)?;
+            listeners.push(Listener { socket, addr, readable: true });
+        }
+        Ok(Self { listeners, spare: spare(), paused_until: None, short: false })
+    }
+
+    /// The addresses that are listened on, with their real ports.
+    pub(super) fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().map(|listener| listener.addr)
+    }
+
+    /// How many listeners there are.
+    pub(super) fn len(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// Latches the readiness of the listener with this token. False if it is none of ours.
+    pub(super) fn latch(&mut self, token: Token) -> bool {
+        for (n, listener) in self.listeners.iter_mut().enumerate() {
+            if token.0 == reserved_token(FIRST_LISTENER + n) {
+                listener.readable = true;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether somebody may be waiting who can be let in now.
+    pub(super) fn is_ready(&self) -> bool {
+        self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.readable)
+    }
+
+    /// When a rest from accepting ends.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// Ends a rest whose time has come.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
+        }
+    }
+
+    /// Stops listening.
+    pub(super) fn close(&mut self) {
+        self.listeners.clear();
+        self.paused_until = None;
+    }
+
+    /// Accepts once from the `n`th listener.
+    pub(super) fn accept(&mut self, now: Instant, n: usize) -> Accepted {
+        let Some(listener) = self.listeners.get_mut(n) else { return Accepted::Done };
+        if !listener.readable || self.paused_until.is_some() {
+            return Accepted::Done;
+        }
+        match listener.socket.accept() {
+            Ok((stream, peer)) => {
+                self.short = false;
+                // An IPv4 client of a socket for both families is shown as what it is.
+                Accepted::Client(stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()))
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                listener.readable = false;
+                Accepted::Done
+            }
+            Err(e) if is_shortage(&e) => self.turn_away(now, n, &e),
+            // The client was gone before it was let in, or its network was: accept(2) says to treat
+            // all of these as "try again".
+            Err(_) => Accepted::Nobody,
+        }
+    }
+
+    /// There is no descriptor for a newcomer: one is made, for long enough to say so.
+    fn turn_away(&mut self, now: Instant, n: usize, error: &io::Error) -> Accepted {
+        if !std::mem::replace(&mut self.short, true) {
+            log::error!("cannot accept - {}; newcomers are turned away", system_text(error));
+        }
+        let had_spare = self.spare.take().is_some();
+        let accepted = self.listeners.get_mut(n).map(|listener| {
+            let accepted = listener.socket.accept();
+            if accepted.as_ref().is_err_and(|e| e.kind() == ErrorKind::WouldBlock) {
+                listener.readable = false;
+            }
+            accepted
+        });
+        let result = match accepted {
+            Some(Ok((mut stream, peer))) => {
+                log::warn!("refused {} - out of file descriptors", peer.ip().to_canonical());
+                // A new socket has room for one line; if not, the close says enough.
+                let _ = stream.write(FULL.as_bytes());
+                Accepted::Nobody
+            }
+            _ => Accepted::Done,
+        };
+        self.spare = spare();
+        if !had_spare || self.spare.is_none() {
+            self.paused_until = Some(now + ACCEPT_PAUSE);
+        }
+        result
+    }
+}
+
+/// The reserved tokens from this one on are the listeners'.
+const FIRST_LISTENER: usize = 1;
+
+/// What a client is told that comes on top of all that fit.
+pub(super) const FULL: &str = "\x1b[31mServer is full. Try again later.\x1b[0m\n";
+
+/// What a client is told whose address has enough connections.
+pub(super) const TOO_MANY: &str =
+    "\x1b[31mToo many connections from your IP. Try again later.\x1b[0m\n";
+
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// Whether an accept failed for want of descriptors or memory, here or in the whole system.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| short.contains(&errno))
+}
+
+/// A listening socket. All IPv6 addresses include all IPv4 ones, and become just those where the
+/// host has no IPv6.
+fn listen(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+    match listen_on(addr) {
+        Err(e) if addr.ip().is_unspecified() && addr.is_ipv6() && has_no_ipv6(&e) => {
+            listen_on(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), addr.port()))
+        }
+        result => result,
+    }
+}
+
+fn has_no_ipv6(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let absent = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
+    Errno::from_io_error(error).is_some_and(|errno| absent.contains(&errno))
+}
+
+fn listen_on(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(SOCKET_SEND_BUFFER)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    socket.bind(&SockAddr::from(addr))?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Raises the limit on file descriptors as far as it goes. Gives how many clients fit below it.
+pub(super) fn raise_descriptor_limit() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Refused where the maximum is "unlimited" and the kernel has its own; then it stays.
+    let _ = setrlimit(Resource::Nofile, limit);
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(descriptors / 2).min(MAX_SLOTS)
+}

@@ -1,0 +1,178 @@
+//! One client connection: readiness, the unfinished input, and how it ends.
+//!
+//! A connection ends in one direction only, `Open → Flushing → Draining → Closed`: what is owed is
+//! delivered, then our direction is shut, then what the peer still sends is read and dropped for a
+//! while, because closing a socket with unread input resets it and destroys output that the peer
+//! has not read yet (RFC 1122, 4.2.2.13; RFC 9293, 3.10.4).
+//!
+//! Readiness is latched here and cleared by `WouldBlock` only. Knows nothing of chat.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::transport::Transport;
+use crate::id::ConnId;
+use crate::limits::{DRAIN_BYTES, SLICES_PER_WRITE};
+use crate::line::LineDecoder;
+use crate::outbox::Outboxes;
+use crate::rate::AddrKey;
+
+/// Where in its life a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Lines come in, output goes out.
+    Open,
+    /// Input is left alone; what is owed goes out.
+    Flushing,
+    /// Our direction is shut; input is dropped, so many bytes of it so far.
+    Draining(usize),
+    /// Over. The slot is freed at the end of the turn.
+    Closed,
+}
+
+/// One client.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) id: ConnId,
+    pub(super) peer: SocketAddr,
+    /// The address it is counted under; `None` if it was turned away and is not counted.
+    pub(super) counted: Option<AddrKey>,
+    pub(super) state: State,
+    pub(super) decoder: LineDecoder,
+    /// Bytes read and not decoded yet: a budget ended, or a password is being checked.
+    pub(super) unread: Vec<u8>,
+    /// The peer may have sent something.
+    pub(super) readable: bool,
+    /// The kernel may take something.
+    pub(super) writable: bool,
+    /// Stands in the loop's queue of connections to serve.
+    pub(super) queued: bool,
+    /// Waits for a password job; its lines wait, too.
+    pub(super) paused: bool,
+    /// The peer has ended its direction.
+    pub(super) input_ended: bool,
+    /// The first byte was looked at.
+    pub(super) recognised: bool,
+    /// What this waits for in its state: progress, the flush, the drain.
+    pub(super) deadline: Option<Instant>,
+    /// When output last moved, or began to wait.
+    pub(super) progress: Instant,
+    transport: Transport,
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Input {
+    /// So many bytes, at least one.
+    Bytes(usize),
+    /// Nothing now.
+    Blocked,
+    /// Nothing ever again.
+    Ended,
+}
+
+impl Conn {
+    pub(super) fn new(id: ConnId, peer: SocketAddr, transport: Transport, now: Instant) -> Self {
+        Self {
+            id,
+            peer,
+            counted: None,
+            state: State::Open,
+            decoder: LineDecoder::default(),
+            unread: Vec::new(),
+            readable: false,
+            // A new socket has room; the first output does not wait for an event.
+            writable: true,
+            queued: false,
+            paused: false,
+            input_ended: false,
+            recognised: false,
+            deadline: None,
+            progress: now,
+            transport,
+        }
+    }
+
+    /// The socket, to be registered.
+    pub(super) fn transport(&mut self) -> &mut Transport {
+        &mut self.transport
+    }
+
+    /// Whether lines of this client may be handled now.
+    pub(super) fn takes_lines(&self) -> bool {
+        self.state == State::Open && !self.paused
+    }
+
+    /// Whether serving this connection would do anything.
+    pub(super) fn has_input(&self) -> bool {
+        match self.state {
+            State::Open => {
+                !self.paused && (self.readable || self.input_ended || !self.unread.is_empty())
+            }
+            State::Draining(_) => self.readable,
+            State::Flushing | State::Closed => false,
+        }
+    }
+
+    /// Reads once.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<Input, ErrorKind> {
+        loop {
+            return match self.transport.read(into) {
+                Ok(0) => {
+                    self.readable = false;
+                    self.input_ended = true;
+                    Ok(Input::Ended)
+                }
+                Ok(n) => Ok(Input::Bytes(n)),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    Ok(Input::Blocked)
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) => Err(e.kind()),
+            };
+        }
+    }
+
+    /// Writes from the outbox until it is empty or the kernel takes no more. True if it is empty.
+    pub(super) fn flush(&mut self, now: Instant, out: &mut Outboxes) -> Result<bool, ErrorKind> {
+        while self.writable {
+            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+            let filled = out.slices(self.id, &mut slices);
+            let slices = slices.get(..filled).unwrap_or_default();
+            if slices.is_empty() {
+                return Ok(true);
+            }
+            match self.transport.write(slices) {
+                Ok(0) => return Err(ErrorKind::WriteZero),
+                Ok(n) => {
+                    out.advance(self.id, n);
+                    self.progress = now;
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.writable = false,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.kind()),
+            }
+        }
+        Ok(out.unsent(self.id) == 0)
+    }
+
+    /// Ends our direction. The next state is `Closed` if the peer has ended its own already.
+    pub(super) fn shut(&mut self) -> io::Result<()> {
+        self.transport.shutdown_write()?;
+        self.state = if self.input_ended { State::Closed } else { State::Draining(0) };
+        Ok(())
+    }
+
+    /// Reads and drops what the peer still sends, until it ends, fails, or has sent too much.
+    pub(super) fn drain(&mut self, scratch: &mut [u8]) {
+        while let State::Draining(dropped) = self.state {
+            self.state = match self.read(scratch) {
+                Ok(Input::Bytes(n)) if dropped + n <= DRAIN_BYTES => State::Draining(dropped + n),
+                Ok(Input::Blocked) => return,
+                Ok(Input::Bytes(_) | Input::Ended) | Err(_) => State::Closed,
+            };
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The loop: one thread, one poll, everything else in turn.
+//!
+//! One turn: poll, latch readiness, accept, serve what is ready within its budget, fire due timers,
+//! send everything that this turn produced, then a slice of password work, then free what is closed.
+//! Passwords come after the sending, so that no message waits for a slice.
+//!
+//! `now` is read once a turn; password slices and the length of a turn are measured on top of that.
+//! What a turn does for one connection is in `clients`.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook_mio::v1_0::Signals;
+use slab::Slab;
+
+use super::accept::{self, Acceptor, StartError};
+use super::conn::{Conn, State};
+use crate::chat::{Chat, Event, Request};
+use crate::config::Config;
+use crate::id::{ConnId, MAX_SLOTS, reserved_token};
+use crate::limits::{
+    ACCEPTS_PER_TURN, EVENTS_PER_TURN, PASSWORD_SLICE, PASSWORD_SLICE_BUSY, READ_BUFFER_BYTES,
+    SHUTDOWN_TIMEOUT, input_pause_bytes,
+};
+use crate::outbox::Outboxes;
+use crate::password::{Job, Jobs, Outcome};
+use crate::rate::Connections;
+use crate::timers::Timers;
+
+const SIGNALS: Token = Token(reserved_token(0));
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everybody was told, and had time to receive it.
+    Gracefully,
+    /// A second signal asked for an end at once.
+    AtOnce,
+}
+
+/// The whole server.
+pub struct Server {
+    poll: Poll,
+    signals: Signals,
+    pub(super) acceptor: Acceptor,
+    pub(super) conns: Slab<Conn>,
+    pub(super) outboxes: Outboxes,
+    pub(super) chat: Chat,
+    pub(super) jobs: Jobs,
+    pub(super) timers: Timers<ConnId>,
+    /// Connections with input to serve, each at most once.
+    pub(super) ready: VecDeque<ConnId>,
+    /// Connections that can be written to again, or are to be closed behind their output.
+    pub(super) to_flush: Vec<ConnId>,
+    /// Connections whose slots are freed at the end of the turn.
+    pub(super) closed: Vec<ConnId>,
+    /// The read buffer that all connections share.
+    pub(super) scratch: Vec<u8>,
+    /// Open connections by address.
+    pub(super) by_address: Connections,
+    /// Turned-away connections that are still closing.
+    pub(super) refusals: usize,
+    pub(super) generation: u32,
+    pub(super) limits: Limits,
+    /// When the shutdown under way ends.
+    shutdown: Option<Instant>,
+    longest_turn: Duration,
+}
+
+/// The settings that the loop itself goes by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_ip: u32,
+    pub(super) send_stall: Duration,
+    pub(super) input_pause_bytes: usize,
+    bcrypt_cost: u32,
+}
+
+impl Server {
+    /// Raises the descriptor limit, takes the signals and listens. Nobody is let in before
+    /// [`Server::run`].
+    ///
+    /// # Errors
+    /// An address cannot be listened on, or the system lacks something.
+    pub fn bind(config: &Config) -> Result<Self, StartError> {
+        let poll = Poll::new().map_err(|e| StartError::System("poll", e))?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
+            .map_err(|e| StartError::System("signals", e))?;
+        poll.registry()
+            .register(&mut signals, SIGNALS, Interest::READABLE)
+            .map_err(|e| StartError::System("signals", e))?;
+        let addrs: Vec<SocketAddr> = config.listen.into_iter().collect();
+        let fit = accept::raise_descriptor_limit();
+        let max_connections = config.max_connections.unwrap_or(fit).min(MAX_SLOTS);
+        if max_connections > fit {
+            log::warn!("CHAT_MAX_CONNECTIONS is {max_connections}, but descriptors allow {fit}");
+        }
+        Ok(Self {
+            acceptor: Acceptor::open(&addrs, poll.registry())?,
+            poll,
+            signals,
+            conns: Slab::new(),
+            outboxes: Outboxes::new(config.send_queue_bytes),
+            chat: Chat::new(config.chat.clone()),
+            jobs: Jobs::default(),
+            timers: Timers::default(),
+            ready: VecDeque::new(),
+            to_flush: Vec::new(),
+            closed: Vec::new(),
+            scratch: vec![0; READ_BUFFER_BYTES],
+            by_address: Connections::default(),
+            refusals: 0,
+            generation: 0,
+            limits: Limits {
+                max_connections,
+                max_connections_per_ip: config.max_connections_per_ip,
+                send_stall: config.send_stall,
+                input_pause_bytes: input_pause_bytes(config.send_queue_bytes),
+                bcrypt_cost: config.bcrypt_cost,
+            },
+            shutdown: None,
+            longest_turn: Duration::ZERO,
+        })
+    }
+
+    /// The addresses that are listened on, as the start-up lines show them.
+    pub fn addrs(&self) -> impl Iterator<Item = String> {
+        self.acceptor.addrs().map(accept::display)
+    }
+
+    /// How many clients are let in at once.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.limits.max_connections
+    }
+
+    /// Serves until a signal ends it.
+    ///
+    /// # Errors
+    /// The poll itself failed, which leaves nothing to go on with.
+    pub fn run(&mut self) -> io::Result<Ended> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        let mut clock = read_clock();
+        loop {
+            match self.poll.poll(&mut events, self.timeout(clock)) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => events.clear(),
+                result => result?,
+            }
+            let now = read_clock();
+            if self.turn(now, &events) == Some(Ended::AtOnce) {
+                return Ok(Ended::AtOnce);
+            }
+            clock = read_clock();
+            self.longest_turn = self.longest_turn.max(clock.duration_since(now));
+            if self.shutdown.is_some_and(|until| self.conns.is_empty() || until <= clock) {
+                if !self.conns.is_empty() {
+                    log::warn!("{} connections did not close in time", self.conns.len());
+                }
+                return Ok(Ended::Gracefully);
+            }
+        }
+    }
+
+    fn turn(&mut self, now: Instant, events: &Events) -> Option<Ended> {
+        let mut ended = None;
+        for event in events {
+            if event.token() == SIGNALS {
+                ended = ended.or(self.take_signals(now));
+            } else if !self.acceptor.latch(event.token()) {
+                self.latch(event);
+            }
+        }
+        self.acceptor.handle_timeout(now);
+        for n in 0..self.acceptor.len() {
+            self.accept(now, n);
+        }
+        for _ in 0..self.ready.len() {
+            if let Some(id) = self.ready.pop_front() {
+                self.serve(now, id);
+            }
+        }
+        self.fire_timers(now);
+        self.settle(now);
+        if !self.jobs.is_empty() {
+            self.work_on_passwords(now, !events.is_empty() || !self.ready.is_empty());
+            self.settle(now);
+        }
+        self.reap();
+        ended
+    }
+
+    /// How long the poll may wait: not at all while there is work, else until the next deadline.
+    fn timeout(&self, now: Instant) -> Option<Duration> {
+        if !self.ready.is_empty() || !self.jobs.is_empty() || self.acceptor.is_ready() {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [
+            self.chat.poll_timeout(),
+            self.timers.next(),
+            self.acceptor.poll_timeout(),
+            self.shutdown,
+        ];
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(now))
+    }
+
+    fn accept(&mut self, now: Instant, listener: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.acceptor.accept(now, listener) {
+                accept::Accepted::Client(stream, peer) => self.admit(now, stream, peer),
+                accept::Accepted::Nobody => {}
+                accept::Accepted::Done => return,
+            }
+        }
+    }
+
+    /// The registry, for new connections.
+    pub(super) fn registry(&self) -> &mio::Registry {
+        self.poll.registry()
+    }
+
+    // ---- What the chat asks for ----------------------------------------------------------------
+
+    /// Hands an event to the chat and does what it asks for.
+    pub(super) fn tell_chat(&mut self, now: Instant, event: Event<'_>) {
+        self.chat.handle(now, event, &mut self.outboxes);
+        self.drain_requests(now);
+    }
+
+    pub(super) fn drain_requests(&mut self, now: Instant) {
+        while let Some(request) = self.chat.poll_request() {
+            match request {
+                Request::Close { id } => self.begin_close(now, id),
+                Request::HashPassword { id, password } => {
+                    let mut salt = [0; 16];
+                    let job = match getrandom::fill(&mut salt) {
+                        Ok(()) => Some(Job::hash(password, self.limits.bcrypt_cost, salt)),
+                        Err(e) => {
+                            log::error!("no randomness for a salt - {e}");
+                            None
+                        }
+                    };
+                    self.begin_job(now, id, job);
+                }
+                Request::CheckPassword { id, password, hash } => {
+                    self.begin_job(now, id, Job::check(password, &hash));
+                }
+            }
+        }
+    }
+
+    fn begin_job(&mut self, now: Instant, id: ConnId, job: Option<Job>) {
+        if job.is_some_and(|job| self.jobs.push(id, job)) {
+            if let Some(conn) = self.conn(id) {
+                conn.paused = true;
+            }
+        } else {
+            let busy = Event::Password { id, outcome: Outcome::Busy };
+            self.chat.handle(now, busy, &mut self.outboxes);
+        }
+    }
+
+    /// Does rounds of password work for a while: a short one if other work waits.
+    fn work_on_passwords(&mut self, now: Instant, busy: bool) {
+        let slice = if busy { PASSWORD_SLICE_BUSY } else { PASSWORD_SLICE };
+        let end = read_clock() + slice;
+        while !self.jobs.is_empty() {
+            if let Some((id, outcome)) = self.jobs.advance() {
+                self.finish_job(now, id, outcome);
+            }
+            if read_clock() >= end {
+                return;
+            }
+        }
+    }
+
+    fn finish_job(&mut self, now: Instant, id: ConnId, outcome: Outcome) {
+        if let Some(conn) = self.conn(id) {
+            conn.paused = false;
+        }
+        self.tell_chat(now, Event::Password { id, outcome });
+        self.wake(id);
+    }
+
+    // ---- Time and signals ----------------------------------------------------------------------
+
+    fn fire_timers(&mut self, now: Instant) {
+        while let Some(id) = self.timers.pop_due(now) {
+            self.deadline_passed(now, id);
+        }
+        if self.chat.poll_timeout().is_some_and(|due| due <= now) {
+            self.tell_chat(now, Event::Timeout);
+        }
+        debug_assert!(self.timers.next().is_none_or(|next| next > now));
+    }
+
+    fn take_signals(&mut self, now: Instant) -> Option<Ended> {
+        let mut ended = None;
+        let pending: Vec<i32> = self.signals.pending().collect();
+        for signal in pending {
+            match signal {
+                SIGUSR1 => self.log_state(),
+                SIGHUP => log::info!("hang-up signal: nothing to reload"),
+                _ if self.shutdown.is_some() => {
+                    log::warn!("second signal: ending at once");
+                    ended = Some(Ended::AtOnce);
+                }
+                _ => self.begin_shutdown(now),
+            }
+        }
+        ended
+    }
+
+    fn begin_shutdown(&mut self, now: Instant) {
+        log::info!("shutting down - {} connections", self.conns.len());
+        self.acceptor.close();
+        self.shutdown = Some(now + SHUTDOWN_TIMEOUT);
+        self.tell_chat(now, Event::Shutdown);
+    }
+
+    /// One line about how the server is doing.
+    fn log_state(&mut self) {
+        let counts = self.chat.counts();
+        log::info!(
+            "state: connections={} users={} lobbies={} queued_bytes={} password_jobs={} \
+             memory_kib={} longest_turn_us={}",
+            self.conns.len(),
+            counts.users,
+            counts.lobbies,
+            self.outboxes.unsent_in_all(),
+            self.jobs.len(),
+            resident_kib().unwrap_or(0),
+            self.longest_turn.as_micros()
+        );
+        self.longest_turn = Duration::ZERO;
+    }
+
+    /// The connection of this id, if it is still that one.
+    pub(super) fn conn(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(id.slot()).filter(|conn| conn.id == id && conn.state != State::Closed)
+    }
+}
+
+/// The clock. Read here only.
+#[allow(clippy::disallowed_methods)]
+fn read_clock() -> Instant {
+    Instant::now()
+}
+
+/// Resident memory in KiB, from `/proc/self/statm` (proc(5)), which no disk is behind. `None` where
+/// there is no such file.
+fn resident_kib() -> Option<usize> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: usize = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() / 1024)
+}
