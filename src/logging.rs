@@ -1,14 +1,14 @@
 //! Where the log goes: standard error, and a file if one is named.
 //!
-//! One line of text a record, written in one piece: `2026-11-22T20:42:22.123456789Z [INFO] …`. Refusals read
-//! `refused ADDRESS - reason`.
+//! One line of text a record, written in one piece: `2026-11-22T20:42:22.123456789Z [INFO] …`.
+//! Refusals read `refused ADDRESS - reason`.
 
-use std::fs::OpenOptions;
-use std::io::{self, LineWriter};
+use std::fs::{File, OpenOptions};
+use std::io::{self, LineWriter, Write};
 use std::path::Path;
 
 use log::LevelFilter;
-use simplelog::{CombinedLogger, ConfigBuilder, SharedLogger, WriteLogger};
+use simplelog::{ConfigBuilder, WriteLogger};
 
 /// Sends the log to standard error and, if a path is given, appends it to that file.
 ///
@@ -22,11 +22,27 @@ pub fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
         .set_target_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
         .build();
-    let mut loggers: Vec<Box<dyn SharedLogger>> =
-        vec![WriteLogger::new(level, config.clone(), LineWriter::new(io::stderr()))];
-    if let Some(path) = file {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        loggers.push(WriteLogger::new(level, config, LineWriter::new(file)));
+    let open = |path| OpenOptions::new().create(true).append(true).open(path);
+    let sinks = Sinks { file: file.map(open).transpose()? };
+    // Records are formatted in pieces; the buffer makes one write of each line.
+    WriteLogger::init(level, config, LineWriter::new(sinks)).map_err(io::Error::other)
+}
+
+/// Standard error and perhaps a file. That one of them fails does not keep a line from the other.
+struct Sinks {
+    file: Option<File>,
+}
+
+impl Write for Sinks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(bytes);
+        if let Some(file) = &mut self.file {
+            let _ = file.write_all(bytes);
+        }
+        Ok(bytes.len())
     }
-    CombinedLogger::init(loggers).map_err(io::Error::other)
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

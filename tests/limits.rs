@@ -1,0 +1,282 @@
+//! Limits and misbehaving clients: what they get, and that nobody else notices.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Client, PATIENCE, Server, eventually};
+
+#[test]
+fn the_eleventh_connection_of_an_address_is_told_and_closed_cleanly() {
+    let server = Server::with(&[("CHAT_MAX_CONNECTIONS_PER_IP", "10")]);
+    let mut users: Vec<_> = (0..10).map(|n| server.login(&format!("user{n}"))).collect();
+    for _ in 0..20 {
+        let mut refused = server.connect();
+        // What it sends is never read, and must not cost it the answer.
+        let _ = std::io::Write::write_all(&mut refused.stream, b"alice\nhello\n");
+        assert_eq!(refused.read_to_end(), "Too many connections from your IP. Try again later.\n");
+    }
+    server.expect_log("refused 127.0.0.1 - too many connections");
+    let _other = server.connect_from([127, 0, 0, 2]).login("neighbour");
+    users.pop().unwrap().send("/quit");
+    eventually("a place is free again", || {
+        let mut client = server.connect();
+        let seen = client.read_for(Duration::from_millis(200));
+        seen.contains("Enter your username: ")
+    });
+}
+
+#[test]
+fn a_full_server_turns_newcomers_away() {
+    let server = Server::with(&[("CHAT_MAX_CONNECTIONS", "2")]);
+    let _users = (server.login("alice"), server.login("bob"));
+    assert_eq!(server.connect().read_to_end(), "Server is full. Try again later.\n");
+    server.expect_log("refused 127.0.0.1 - server full");
+}
+
+#[test]
+fn out_of_descriptors_the_newcomer_is_turned_away_and_those_inside_notice_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = common::command(dir.path());
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 40; exec \"$0\""]).arg(inner.get_program());
+    command.current_dir(dir.path());
+    command.stdin(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let server = Server::spawn(command, dir, &[("CHAT_MAX_CONNECTIONS", "1000")]);
+    let mut alice = server.login("alice");
+    let mut others: Vec<Client> = (0..60).map(|_| server.connect()).collect();
+    server.expect_log("out of file descriptors");
+    let turned_away = others
+        .iter_mut()
+        .rev()
+        .take(20)
+        .filter(|client| {
+            let mut seen = Vec::new();
+            let mut stream = &client.stream;
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let _ = std::io::Read::read_to_end(&mut stream, &mut seen);
+            String::from_utf8_lossy(&seen).contains("Server is full")
+        })
+        .count();
+    assert_eq!(turned_away, 20);
+    alice.send("still here");
+    alice.expect("  ╰─> still here\n");
+    // No turning in circles meanwhile.
+    let before = server.cpu_ticks();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(server.cpu_ticks() - before <= 5);
+    drop(others);
+    eventually("newcomers are let in again", || {
+        server.connect().read_for(Duration::from_millis(200)).contains("Enter your username")
+    });
+    alice.send("and still");
+    alice.expect("  ╰─> and still\n");
+}
+
+#[test]
+fn connections_that_vanish_before_a_name_leave_nothing_behind() {
+    let server = Server::start();
+    let _alice = server.login("alice");
+    let before = server.descriptors();
+    for _ in 0..50 {
+        drop(server.connect());
+    }
+    for _ in 0..50 {
+        let client = server.connect();
+        // With a reset instead of an end.
+        socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        client.stream.shutdown(std::net::Shutdown::Read).unwrap();
+    }
+    eventually("their descriptors are free", || server.descriptors() == before);
+    let ticks = server.cpu_ticks();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(server.cpu_ticks() - ticks <= 1, "the loop turns without work");
+}
+
+#[test]
+fn no_name_in_time_is_told_and_closed() {
+    let server = Server::with(&[("CHAT_LOGIN_TIMEOUT_SECS", "1")]);
+    let started = Instant::now();
+    let seen = server.connect().read_to_end();
+    assert!(seen.contains("No username in time. Goodbye!"), "{seen}");
+    assert!(started.elapsed() >= Duration::from_secs(1));
+}
+
+#[test]
+fn an_idle_user_is_told_and_closed_and_a_busy_one_stays() {
+    let server = Server::with(&[("CHAT_IDLE_TIMEOUT_SECS", "2")]);
+    let mut idle = server.login("idle");
+    let mut busy = server.login("busy");
+    for _ in 0..6 {
+        std::thread::sleep(Duration::from_millis(500));
+        busy.send("");
+    }
+    assert!(idle.read_to_end().contains("You were idle for too long. Goodbye!"));
+    busy.expect("[LOBBY] idle has left the lobby\n");
+}
+
+#[test]
+fn the_rate_limit_is_stated_once_and_carried_over_a_reconnect() {
+    let server = Server::with(&[("CHAT_MESSAGES_PER_WINDOW", "5")]);
+    let mut alice = server.login("alice");
+    let mut bob = server.login("bob");
+    alice.send("1\n2\n3\n4\n5\n6\n7\n8");
+    let seen = alice.expect("Rate limited!");
+    assert!(seen.contains("╰─> 5\n"));
+    alice.expect(" Wait 10 seconds.\n");
+    assert_eq!(bob.expect("╰─> 5\n").matches("╰─>").count(), 5);
+    alice.send("/quit");
+    assert!(!alice.read_to_end().contains("Rate limited"));
+    let mut alice = server.login("Alice");
+    alice.send("again");
+    alice.expect("⚠ Rate limited! Wait ");
+    let mut other = server.connect_from([127, 0, 0, 9]).login("alice2");
+    other.send("hello");
+    other.expect("  ╰─> hello\n");
+}
+
+#[test]
+fn an_endless_line_costs_no_memory_and_one_error() {
+    let server = Server::start();
+    let mut alice = server.login("alice");
+    let before = server.status("VmRSS");
+    let piece = vec![b'x'; 1 << 20];
+    for _ in 0..64 {
+        alice.send_bytes(&piece);
+    }
+    alice.send("\nafter");
+    let seen = alice.expect("  ╰─> after\n");
+    assert_eq!(seen.matches("Message too long (max 1000 characters)").count(), 1);
+    assert!(server.status("VmRSS") < before + 1024);
+}
+
+#[test]
+fn a_message_of_1000_characters_passes_and_one_more_does_not() {
+    let server = Server::start();
+    let mut alice = server.login("alice");
+    let longest = "ä".repeat(1000);
+    alice.send(&longest);
+    alice.expect(&format!("  ╰─> {longest}\n"));
+    alice.send(&format!("{longest}ä"));
+    alice.expect("Message too long (max 1000 characters)\n");
+}
+
+#[test]
+fn who_does_not_read_is_dropped_by_bytes_and_the_others_notice_nothing() {
+    let server = Server::with(&[("CHAT_SEND_QUEUE_BYTES", "65536")]);
+    let mut alice = server.login("alice");
+    let mut bob = server.login("bob");
+    let silent = server.connect();
+    socket2::SockRef::from(&silent.stream).set_recv_buffer_size(4096).unwrap();
+    let silent = silent.login("silent");
+    alice.expect("silent has joined");
+    let text = "x".repeat(900);
+    let mut worst = Duration::ZERO;
+    let mut gone = false;
+    for n in 0..2000 {
+        let sent = Instant::now();
+        alice.send(&format!("{n} {text}"));
+        bob.expect(&format!("╰─> {n} "));
+        worst = worst.max(sent.elapsed());
+        gone |= alice.read_for(Duration::ZERO).contains("silent has left");
+        if gone || bob.take_raw().windows(15).any(|part| part == b"silent has left") {
+            break;
+        }
+    }
+    server.expect_log("silent left from");
+    assert!(server.log().contains("reads too slowly: send queue full"), "{}", server.log());
+    assert!(worst < Duration::from_secs(1), "{worst:?}");
+    drop(silent);
+}
+
+#[test]
+fn who_makes_no_progress_is_dropped_by_time() {
+    let server = Server::with(&[("CHAT_SEND_STALL_SECS", "2")]);
+    let mut alice = server.login("alice");
+    let silent = server.connect();
+    socket2::SockRef::from(&silent.stream).set_recv_buffer_size(4096).unwrap();
+    let _silent = silent.login("silent");
+    // More than the kernel's buffers take, less than the queue's bound.
+    let text = "x".repeat(900);
+    for _ in 0..320 {
+        alice.send(&text);
+        alice.expect(&format!("{text}\n"));
+    }
+    alice.expect("[LOBBY] silent has left the lobby\n");
+    server.expect_log("reads nothing: send queue stalled");
+}
+
+#[test]
+fn commands_sent_faster_than_their_answers_leave_are_held_back_not_punished() {
+    let server = Server::with(&[("CHAT_SEND_QUEUE_BYTES", "32768")]);
+    let mut alice = server.login("alice");
+    let rounds = 500;
+    alice.send_bytes("/sp list\n".repeat(rounds).as_bytes());
+    alice.send("/quit");
+    let seen = alice.read_to_end();
+    assert_eq!(seen.matches("=== Profile pictures").count(), rounds);
+    assert!(seen.contains("Disconnecting from server. Goodbye!"));
+}
+
+#[test]
+fn a_flood_from_one_client_does_not_hold_up_another() {
+    let server = Server::start();
+    let mut flooder = server.connect_from([127, 0, 0, 7]).login("flooder");
+    let mut victim = server.login("victim");
+    victim.send("/create quiet no-pass x");
+    victim.expect("Created public lobby 'quiet'");
+    victim.send("/join quiet");
+    victim.expect("Joined lobby 'quiet'");
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let until = stop.clone();
+    let mut reader = Client::new(flooder.stream.try_clone().unwrap());
+    let sender = std::thread::spawn(move || {
+        let piece = "\n".repeat(64 * 1024);
+        while !until.load(std::sync::atomic::Ordering::Relaxed) {
+            flooder.send_bytes(piece.as_bytes());
+        }
+    });
+    let until = stop.clone();
+    let drain = std::thread::spawn(move || {
+        while !until.load(std::sync::atomic::Ordering::Relaxed) {
+            reader.read_some();
+            reader.take_raw();
+        }
+    });
+    let mut times: Vec<_> = (0..200)
+        .map(|n| {
+            let sent = Instant::now();
+            victim.send(&format!("number {n}"));
+            victim.expect(&format!("number {n}\n"));
+            sent.elapsed()
+        })
+        .collect();
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    sender.join().unwrap();
+    drain.join().unwrap();
+    times.sort();
+    assert!(times[100] < Duration::from_millis(100), "median {:?}", times[100]);
+}
+
+#[test]
+fn a_crowd_becomes_one_line_a_second_in_a_large_lobby() {
+    let server = Server::start();
+    let mut first = server.login("first");
+    let mut users: Vec<_> = (0..50).map(|n| server.login(&format!("early{n}"))).collect();
+    first.expect("early49 has joined the lobby\n");
+    std::thread::sleep(Duration::from_millis(1100));
+    let mut crowd: Vec<_> = (0..40).map(|_| server.connect()).collect();
+    for (n, client) in crowd.iter_mut().enumerate() {
+        client.expect("Enter your username: ");
+        client.send(&format!("late{n}"));
+    }
+    let seen = first.expect("have joined the lobby\n");
+    assert!(seen.matches("has joined the lobby").count() >= 5, "{seen}");
+    let line = seen.lines().last().unwrap().trim_start_matches("> ");
+    assert!(line.starts_with("[LOBBY] late") && line.contains(" others have joined"), "{line}");
+    users[0].send("/users");
+    users[0].expect("(91) ===\n");
+}
