@@ -1,6 +1,6 @@
 //! People chatting: the real binary over real sockets.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
 mod common;
 
