@@ -1,1 +1,0 @@
-//! The chat core through its boundary.

@@ -1,0 +1,138 @@
+//! Moving from one lobby to another.
+
+use super::*;
+
+#[test]
+fn joining_is_told_to_the_lobby_left_and_the_one_entered() {
+    let mut world = World::new();
+    let [alice, bob] = ["alice", "bob"].map(|name| world.user(name));
+    world.say(alice, "/create Coding talk");
+    let carol = world.user_in("carol", "coding");
+    world.answers(
+        alice,
+        "/JOIN cOdInG",
+        &["Joined lobby 'Coding'", "[LOBBY] alice has joined the lobby"],
+    );
+    world.sees(bob, &["[LOBBY] alice has left the lobby"]);
+    world.sees(carol, &["[LOBBY] alice has joined the lobby"]);
+}
+
+#[test]
+fn a_lobby_that_is_not_there_cannot_be_joined() {
+    let mut world = World::new();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    world.answers(alice, "/join nowhere", &["Lobby does not exist"]);
+    world.answers(alice, "/join nowhere pw", &["Lobby does not exist"]);
+    world.sees(bob, &[]);
+}
+
+#[test]
+fn joining_the_lobby_one_is_in_does_nothing() {
+    let mut world = World::new();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    world.answers(alice, "/join GENERAL", &["You are already in 'general'"]);
+    world.say(alice, "/create den pw x");
+    world.say(alice, "/join den pw");
+    world.clear();
+    for line in ["/join den", "/join den pw", "/join den wrong"] {
+        world.answers(alice, line, &["You are already in 'den'"]);
+    }
+    world.sees(bob, &[]);
+}
+
+#[test]
+fn a_public_lobby_takes_any_password() {
+    let mut world = World::new();
+    let alice = world.user("alice");
+    world.say(alice, "/create coding talk");
+    world.clear();
+    assert_eq!(world.answer(alice, "/join coding whatever")[0], "Joined lobby 'coding'");
+}
+
+#[test]
+fn a_wrong_password_leaves_the_user_where_they_are() {
+    let mut world = World::new();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    world.say(alice, "/create den pw x");
+    world.clear();
+    world.answers(alice, "/join den PW", &["Incorrect password for private lobby"]);
+    world.sees(bob, &[]);
+    assert_eq!(world.answer(alice, "/users")[0], "=== Users in 'general' (2) ===");
+}
+
+#[test]
+fn the_creator_needs_the_password_too() {
+    let mut world = World::new();
+    let alice = world.user("alice");
+    world.say(alice, "/create den pw x");
+    world.clear();
+    let private = "Lobby 'den' is private. Use /join den <password>";
+    world.answers(alice, "/join den", &[private]);
+    world.answers(alice, "/join den \"\"", &[private]);
+}
+
+#[test]
+fn the_lines_of_a_user_wait_while_a_password_is_checked_and_no_others() {
+    let mut world = World::new();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    world.say(alice, "/create den pw x");
+    world.clear();
+    world.hold = true;
+    world.packet(alice, &["/join den pw", "inside"]);
+    world.say(bob, "outside");
+    assert_eq!(world.seen(bob), message("bob", "outside"));
+    world.release();
+    let ([head_out, out], [head_in, inside]) =
+        (message("bob", "outside"), message("alice", "inside"));
+    world.sees(
+        alice,
+        &[
+            &head_out,
+            &out,
+            "Joined lobby 'den'",
+            "[LOBBY] alice has joined the lobby",
+            &head_in,
+            &inside,
+        ],
+    );
+    world.sees(bob, &["[LOBBY] alice has left the lobby"]);
+}
+
+#[test]
+fn a_lobby_removed_while_its_password_was_checked_does_not_exist() {
+    let mut world = World::new();
+    let alice = world.user("alice");
+    world.say(alice, "/create den pw x");
+    world.advance_secs(7199);
+    world.clear();
+    world.hold = true;
+    world.say(alice, "/join den pw");
+    world.advance_secs(2);
+    world.say(alice, "/create den second");
+    world.release();
+    assert_eq!(world.seen(alice)[0], "Lobby does not exist");
+}
+
+#[test]
+fn members_of_a_busy_lobby_are_never_mixed_up() {
+    let mut world = World::new();
+    let ids: Vec<_> = (0..20).map(|n| world.user(&format!("user{n:02}"))).collect();
+    world.say(ids[0], "/create den x");
+    // Seats are left in every order: first, last, in the middle.
+    for n in [0, 19, 7, 8, 18, 1, 3] {
+        world.say(ids[n], "/join den");
+    }
+    world.say(ids[8], "/join general");
+    world.say(ids[19], "/quit");
+    world.lose(ids[4]);
+    world.clear();
+    let listed = world.answer(ids[1], "/users");
+    let den =
+        ["user00", "user01", "user03", "user07", "user18"].map(|name| format!("[@_@] {name}"));
+    assert_eq!(listed[1..], den);
+    world.say(ids[5], "hello");
+    for (n, id) in ids.iter().enumerate() {
+        let heard = !world.raw(*id).is_empty();
+        assert_eq!(heard, ![0, 1, 3, 4, 7, 18, 19].contains(&n), "{n}");
+    }
+}

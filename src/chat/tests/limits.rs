@@ -1,0 +1,232 @@
+//! The rate limit, and the bound of unsent output.
+
+use super::*;
+
+#[track_caller]
+fn accepted(world: &mut World, id: ConnId) {
+    assert_eq!(world.seen(id), message("alice", "hi"));
+}
+
+/// Five lines at once, which are all that is allowed for ten seconds.
+fn spend(world: &mut World, id: ConnId) {
+    for _ in 0..5 {
+        world.say(id, "hi");
+    }
+    world.clear();
+}
+
+#[test]
+fn five_lines_in_ten_seconds_are_accepted_and_a_sixth_is_not() {
+    let mut world = World::with_rate_limit();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    for _ in 0..5 {
+        world.say(alice, "hi");
+        accepted(&mut world, alice);
+    }
+    world.clear();
+    world.answers(alice, "hi", &["⚠ Rate limited! Wait 10 seconds."]);
+    world.sees(bob, &[]);
+}
+
+#[test]
+fn the_window_slides() {
+    let mut world = World::with_rate_limit();
+    let alice = world.user("alice");
+    // At 0, 2, 4, 6 and 8 seconds; then each is replaced when it is ten seconds old, not before.
+    for _ in 0..5 {
+        world.say(alice, "hi");
+        accepted(&mut world, alice);
+        world.advance_secs(2);
+    }
+    for _ in 0..10 {
+        world.say(alice, "hi");
+        accepted(&mut world, alice);
+        world.advance_ms(1999);
+        world.answers(alice, "hi", &["⚠ Rate limited! Wait 1 seconds."]);
+        world.advance_ms(1);
+    }
+}
+
+#[test]
+fn the_stated_wait_is_rounded_up_and_enough() {
+    let mut world = World::with_rate_limit();
+    let alice = world.user("alice");
+    spend(&mut world, alice);
+    for (ms, secs) in [(1, 10), (2999, 7), (1500, 6), (4499, 2), (1000, 1)] {
+        world.advance_ms(ms);
+        world.answers(alice, "hi", &[&format!("⚠ Rate limited! Wait {secs} seconds.")]);
+    }
+    world.advance_ms(1);
+    world.say(alice, "hi");
+    accepted(&mut world, alice);
+}
+
+#[test]
+fn a_burst_gets_the_notice_once_a_second_and_a_prompt_for_each_line() {
+    let mut world = World::with_rate_limit();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    spend(&mut world, alice);
+    world.answers(alice, "hi", &["⚠ Rate limited! Wait 10 seconds."]);
+    for _ in 0..9 {
+        world.advance_ms(100);
+        world.say(alice, "hi");
+        assert_eq!(world.raw(alice), format!("{ERASE}{PROMPT}"));
+    }
+    world.advance_ms(100);
+    world.answers(alice, "hi", &["⚠ Rate limited! Wait 9 seconds."]);
+    world.sees(bob, &[]);
+}
+
+#[test]
+fn refused_lines_do_not_count() {
+    let mut world = World::with_rate_limit();
+    let alice = world.user("alice");
+    spend(&mut world, alice);
+    for _ in 0..99 {
+        world.advance_ms(100);
+        world.say(alice, "hi");
+    }
+    world.advance_ms(100);
+    world.clear();
+    world.say(alice, "hi");
+    accepted(&mut world, alice);
+}
+
+#[test]
+fn commands_count_like_messages() {
+    let mut world = World::with_rate_limit();
+    let alice = world.user("alice");
+    for line in ["/help", "/users", "hi", "/sp cat", "/lobbies"] {
+        world.say(alice, line);
+    }
+    world.clear();
+    world.answers(alice, "/users", &["⚠ Rate limited! Wait 10 seconds."]);
+}
+
+#[test]
+fn empty_lines_do_not_count() {
+    let mut world = World::with_rate_limit();
+    let alice = world.user("alice");
+    for _ in 0..20 {
+        world.say(alice, "  ");
+    }
+    world.clear();
+    for _ in 0..5 {
+        world.say(alice, "hi");
+        accepted(&mut world, alice);
+    }
+}
+
+#[test]
+fn quit_is_never_rate_limited() {
+    let mut world = World::with_rate_limit();
+    let alice = world.user("alice");
+    spend(&mut world, alice);
+    world.answers(alice, "/quit", &["Disconnecting from server. Goodbye!"]);
+    assert!(world.is_closed(alice));
+}
+
+#[test]
+fn each_user_has_a_window_of_their_own() {
+    let mut world = World::with_rate_limit();
+    let bob = world.user_at("bob", "192.0.2.1");
+    let alice = world.user_at("alice", "192.0.2.1");
+    spend(&mut world, bob);
+    world.say(alice, "hi");
+    accepted(&mut world, alice);
+}
+
+#[test]
+fn the_window_is_carried_over_a_reconnect_from_the_same_address() {
+    let mut world = World::with_rate_limit();
+    let alice = world.user_at("alice", "192.0.2.1");
+    spend(&mut world, alice);
+    world.advance_secs(4);
+    for n in 0..3 {
+        let id = world.chat.find_user("alice").unwrap().0;
+        if n == 1 {
+            world.say(id, "/quit");
+        } else {
+            world.lose(id);
+        }
+        let again = world.user_at("Alice", "192.0.2.1");
+        world.answers(again, "hi", &["⚠ Rate limited! Wait 6 seconds."]);
+    }
+    world.advance_secs(6);
+    let again = world.chat.find_user("alice").unwrap().0;
+    assert_eq!(world.answer(again, "hi"), message("Alice", "hi"));
+}
+
+#[test]
+fn the_window_is_not_carried_over_to_another_address() {
+    let mut world = World::with_rate_limit();
+    let alice = world.user_at("alice", "192.0.2.1");
+    spend(&mut world, alice);
+    world.say(alice, "/quit");
+    let other = world.user_at("alice", "192.0.2.2");
+    world.say(other, "hi");
+    accepted(&mut world, other);
+}
+
+#[test]
+fn a_limit_of_zero_is_none() {
+    let mut world = World::new();
+    let alice = world.user("alice");
+    for _ in 0..100 {
+        world.say(alice, "hi");
+        accepted(&mut world, alice);
+    }
+}
+
+#[test]
+fn one_who_never_reads_is_dropped_and_the_others_are_told() {
+    let mut world = World::new();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    world.deaf.insert(bob);
+    let text = "x".repeat(1000);
+    let mut said = 0;
+    while world.dropped.is_empty() {
+        world.clear();
+        world.say(alice, &text);
+        said += 1;
+        assert!(said < 1000 && world.out.unsent(bob) <= DEFAULT_SEND_QUEUE_BYTES);
+    }
+    assert!(said > 200, "{said}");
+    assert_eq!(world.dropped, [bob]);
+    let [head, text] = message("alice", &text);
+    world.sees(alice, &[&head, &text, "[LOBBY] bob has left the lobby"]);
+    assert_eq!((world.chat.counts().users, world.out.unsent_in_all()), (1, 0));
+    assert!(world.closed.is_empty());
+    // The name is free.
+    let bob = world.stranger();
+    world.say(bob, "bob");
+    world.sees(alice, &["[LOBBY] bob has joined the lobby"]);
+}
+
+#[test]
+fn many_who_never_read_are_dropped_together_once_each() {
+    let mut world = World::new();
+    let alice = world.user("alice");
+    let deaf: Vec<_> = (0..30).map(|n| world.user(&format!("deaf{n}"))).collect();
+    world.deaf.extend(&deaf);
+    let text = "x".repeat(1000);
+    while world.dropped.is_empty() {
+        world.clear();
+        world.say(alice, &text);
+    }
+    assert_eq!(world.dropped, deaf);
+    let left = world.seen(alice).iter().filter(|line| line.ends_with("has left the lobby")).count();
+    assert_eq!((left, world.chat.counts().users), (30, 1));
+}
+
+#[test]
+fn one_who_reads_slowly_is_not_dropped_for_listings() {
+    let mut world = World::new();
+    let alice = world.user("alice");
+    world.deaf.insert(alice);
+    for line in ["/help", "/lobbies", "/users", "/sp list"] {
+        world.say(alice, line);
+    }
+    assert!(world.dropped.is_empty());
+    assert!(world.out.unsent(alice) < DEFAULT_SEND_QUEUE_BYTES / 4);
+}
