@@ -13,7 +13,7 @@ use std::io::IoSlice;
 use std::rc::Rc;
 
 use crate::id::{ConnId, Slots};
-use crate::limits::SLICES_PER_WRITE;
+use crate::limits::{MAX_RENDERED_MESSAGE, SLICES_PER_WRITE, max_reply_bytes};
 
 /// Cyan `> `, as it stands before what a user types.
 const PROMPT: &[u8] = b"\x1b[36m> \x1b[0m";
@@ -156,10 +156,11 @@ impl Outboxes {
         Self { boxes: Slots::default(), limit, dirty: Vec::new(), doomed: Vec::new() }
     }
 
-    /// The bound of one client's unsent bytes.
+    /// Bytes that one long reply to this client may take, so that it is not what dooms it.
     #[must_use]
-    pub fn limit(&self) -> usize {
-        self.limit
+    pub fn reply_room(&self, id: ConnId) -> usize {
+        let room = self.limit.saturating_sub(self.unsent(id) + MAX_RENDERED_MESSAGE);
+        room.min(max_reply_bytes(self.limit))
     }
 
     /// A new client, with colours and without a prompt.
@@ -201,10 +202,10 @@ impl Outboxes {
         }
     }
 
-    /// Has the prompt drawn anew at the end of the turn, for a line that nothing was said to.
+    /// Has the prompt drawn at the end of the turn, anew if it shows, even if nothing is pushed.
     pub fn redraw_prompt(&mut self, id: ConnId) {
         let Some(outbox) = self.boxes.get_mut(id) else { return };
-        if outbox.doomed || !outbox.showing {
+        if outbox.doomed || !outbox.prompting {
             return;
         }
         outbox.hide_prompt(ERASE_LINE);
@@ -422,6 +423,17 @@ mod tests {
         assert_eq!(out.take_doomed(), vec![]);
         assert_eq!(out.unsent(id()), 0);
         assert_eq!(Rc::strong_count(&frame.color), 1);
+    }
+
+    #[test]
+    fn a_long_reply_has_the_room_that_is_left() {
+        let limit = crate::limits::DEFAULT_SEND_QUEUE_BYTES;
+        let mut out = opened(limit);
+        assert_eq!(out.reply_room(id()), max_reply_bytes(limit));
+        out.push(id(), &Frame::new(&"x".repeat(limit - 10_000)));
+        out.push(id(), &Frame::new(&"x".repeat(out.reply_room(id()))));
+        assert_eq!(out.take_doomed(), vec![]);
+        assert_eq!(out.reply_room(id()), 0);
     }
 
     #[test]

@@ -122,21 +122,29 @@ pub struct Expiring<K, V> {
     entries: HashMap<K, (Instant, V)>,
     /// The size at which dead entries are looked for again.
     prune_at: usize,
+    /// When they were looked for last.
+    pruned: Option<Instant>,
 }
 
 /// Below this size an [`Expiring`] table is not searched for dead entries.
 const LEAST_PRUNE: usize = 64;
 
+/// A table that stays full is searched for dead entries this often.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
+
 impl<K, V> Default for Expiring<K, V> {
     fn default() -> Self {
-        Self { entries: HashMap::new(), prune_at: LEAST_PRUNE }
+        Self { entries: HashMap::new(), prune_at: LEAST_PRUNE, pruned: None }
     }
 }
 
 impl<K: Hash + Eq, V> Expiring<K, V> {
     /// Remembers `value` until `until`.
     pub fn insert(&mut self, now: Instant, key: K, value: V, until: Instant) {
-        if self.entries.len() >= self.prune_at {
+        let lately = |at: Instant| now.saturating_duration_since(at) < PRUNE_INTERVAL;
+        let full = self.prune_at == MAX_REMEMBERED;
+        if self.entries.len() >= self.prune_at && !(full && self.pruned.is_some_and(lately)) {
+            self.pruned = Some(now);
             self.entries.retain(|_, (until, _)| *until > now);
             self.prune_at = (self.entries.len() * 2).clamp(LEAST_PRUNE, MAX_REMEMBERED);
             self.entries.shrink_to(self.prune_at);

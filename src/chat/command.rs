@@ -219,8 +219,11 @@ fn join(rest: &str) -> Option<Command<'_>> {
         Some((name, rest)) => (name, Some(rest)),
         None => (some(rest)?, None),
     };
-    let password = password
-        .map(|text| text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text));
+    let password = password.map(|text| {
+        let inside = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        // With another quote inside it was no quoted password for `/create` either.
+        inside.filter(|inside| !inside.contains('"')).unwrap_or(text)
+    });
     Some(Command::Join { name, password: password.filter(|text| !text.is_empty()) })
 }
 
@@ -285,6 +288,7 @@ mod tests {
             ("/join x \"two words\"", Some("two words")),
             ("/join x \"\"", None),
             ("/join x \"", Some("\"")),
+            ("/join x \"a\"b\"", Some("\"a\"b\"")),
         ] {
             let joined = Command::Join { name: "x", password: expected };
             assert_eq!(parse(line), Ok(joined), "{line}");

@@ -5,7 +5,24 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use crate::id::ConnId;
 use crate::limits::{CROWD_MEMBERS, CROWD_SINGLE_LINES, CROWD_WINDOW};
+
+/// Which way somebody moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    Arrival,
+    Departure,
+}
+
+impl Way {
+    pub(super) fn opposite(self) -> Self {
+        match self {
+            Self::Arrival => Self::Departure,
+            Self::Departure => Self::Arrival,
+        }
+    }
+}
 
 /// What to do with one arrival.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,12 +38,14 @@ pub(super) enum Tell {
 pub(super) struct Crowd {
     since: Option<Instant>,
     told: u32,
-    gathered: Vec<Rc<str>>,
+    gathered: Vec<(ConnId, Rc<str>)>,
+    /// When those gathered are told. Its timer is the chat's.
+    pub(super) deadline: Option<Instant>,
 }
 
 impl Crowd {
     /// Counts one in a lobby of so many members.
-    pub(super) fn add(&mut self, now: Instant, name: &Rc<str>, members: usize) -> Tell {
+    pub(super) fn add(&mut self, now: Instant, id: ConnId, name: &Rc<str>, members: usize) -> Tell {
         if members <= CROWD_MEMBERS && self.gathered.is_empty() {
             return Tell::Now;
         }
@@ -41,19 +60,24 @@ impl Crowd {
             self.told += 1;
             return Tell::Now;
         }
-        self.gathered.push(name.clone());
+        self.gathered.push((id, name.clone()));
         Tell::At(since + CROWD_WINDOW)
     }
 
     /// Takes back one that nobody was told of yet. True if there was one.
-    pub(super) fn retract(&mut self, name: &str) -> bool {
-        match self.gathered.iter().position(|gathered| &**gathered == name) {
+    pub(super) fn retract(&mut self, id: ConnId) -> bool {
+        match self.gathered.iter().position(|(gathered, _)| *gathered == id) {
             Some(at) => {
                 self.gathered.swap_remove(at);
                 true
             }
             None => false,
         }
+    }
+
+    /// Whether somebody of this name, without regard to case, is still to be told of.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        self.gathered.iter().any(|(_, gathered)| gathered.eq_ignore_ascii_case(name))
     }
 
     /// Takes what is to be told now, as it stands in a sentence: `alice`, `alice and bob`,
@@ -63,10 +87,12 @@ impl Crowd {
         let gathered = std::mem::take(&mut self.gathered);
         Some(match gathered.as_slice() {
             [] => return None,
-            [one] => (one.to_string(), false),
-            [one, two] => (format!("{one} and {two}"), true),
-            [one, two, _] => (format!("{one}, {two} and 1 other"), true),
-            [one, two, rest @ ..] => (format!("{one}, {two} and {} others", rest.len()), true),
+            [(_, one)] => (one.to_string(), false),
+            [(_, one), (_, two)] => (format!("{one} and {two}"), true),
+            [(_, one), (_, two), _] => (format!("{one}, {two} and 1 other"), true),
+            [(_, one), (_, two), rest @ ..] => {
+                (format!("{one}, {two} and {} others", rest.len()), true)
+            }
         })
     }
 }
@@ -77,11 +103,17 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    /// A connection for each first letter.
+    fn id(name: &str) -> ConnId {
+        ConnId::new(name.as_bytes()[0].into(), 1).unwrap()
+    }
+
     #[test]
     fn small_lobbies_are_told_at_once() {
         let now = Instant::now();
         let mut crowd = Crowd::default();
-        assert!((0..100).all(|_| crowd.add(now, &"alice".into(), CROWD_MEMBERS) == Tell::Now));
+        let mut add = || crowd.add(now, id("alice"), &"alice".into(), CROWD_MEMBERS);
+        assert!((0..100).all(|_| add() == Tell::Now));
         assert_eq!(crowd.take(), None);
     }
 
@@ -90,7 +122,8 @@ mod tests {
         let start = Instant::now();
         let mut crowd = Crowd::default();
         let add = |crowd: &mut Crowd, ms, name: &str| {
-            crowd.add(start + Duration::from_millis(ms), &name.into(), CROWD_MEMBERS + 1)
+            let now = start + Duration::from_millis(ms);
+            crowd.add(now, id(name), &name.into(), CROWD_MEMBERS + 1)
         };
         for n in 0..5 {
             assert_eq!(add(&mut crowd, n * 100, "early"), Tell::Now);
@@ -99,7 +132,8 @@ mod tests {
         for name in ["alice", "bob", "carol", "dave"] {
             assert_eq!(add(&mut crowd, 900, name), end);
         }
-        assert!(crowd.retract("carol") && !crowd.retract("carol"));
+        assert!(crowd.holds("Carol") && crowd.retract(id("carol")));
+        assert!(!crowd.holds("Carol") && !crowd.retract(id("carol")));
         assert_eq!(crowd.take(), Some(("alice, bob and 1 other".to_owned(), true)));
         assert_eq!(add(&mut crowd, 1000, "next"), Tell::Now);
         // Five within a second, then a new second.

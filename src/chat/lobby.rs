@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::crowd::Crowd;
+use super::crowd::{Crowd, Way};
 use super::user::fold;
 use crate::id::ConnId;
 use crate::limits::{HISTORY_BYTES, HISTORY_MESSAGES, MAX_LOBBIES, MAX_LOBBIES_PER_CREATOR};
@@ -105,14 +105,22 @@ pub(super) struct Lobby {
     pub(super) prompt: Option<Box<str>>,
     pub(super) members: Vec<ConnId>,
     pub(super) history: History,
-    pub(super) arrivals: Crowd,
-    pub(super) departures: Crowd,
-    /// When `arrivals` and `departures` are told.
-    pub(super) crowd_deadline: Option<Instant>,
+    arrivals: Crowd,
+    departures: Crowd,
     /// When the oldest message is forgotten.
     pub(super) history_deadline: Option<Instant>,
     /// When the lobby, being empty, is removed.
     pub(super) removal: Option<Instant>,
+}
+
+impl Lobby {
+    /// Those who lately came, or went.
+    pub(super) fn crowd(&mut self, way: Way) -> &mut Crowd {
+        match way {
+            Way::Arrival => &mut self.arrivals,
+            Way::Departure => &mut self.departures,
+        }
+    }
 }
 
 /// Why there is no new lobby. The chat renders it.
@@ -212,7 +220,6 @@ impl Lobbies {
             history: History::default(),
             arrivals: Crowd::default(),
             departures: Crowd::default(),
-            crowd_deadline: None,
             history_deadline: None,
             removal: None,
         };

@@ -68,6 +68,9 @@ impl Chat {
         out: &mut Outboxes,
     ) {
         let Some(session) = self.sessions.get(id) else { return };
+        if !matches!(session.stage, Stage::Login { .. }) {
+            return;
+        }
         log::warn!("refused {} - {protocol} on the plain port", session.peer.ip());
         let answer = render::wrong_protocol(protocol);
         self.dismiss(now, id, CloseReason::WrongProtocol(protocol), Some(&answer), out);

@@ -37,6 +37,7 @@ use crate::outbox::{Frame, Outboxes};
 use crate::password::{Outcome, Password, PasswordHash};
 use crate::rate::{AddrKey, Expiring, Lockouts, SlidingWindow};
 use crate::timers::Timers;
+use crowd::Way;
 use lobby::{Lobbies, LobbyId};
 use protocol::Protocol;
 use user::{Session, Stage, User};
@@ -192,7 +193,7 @@ enum Timer {
     /// A name prompt or an idle user.
     Session(ConnId),
     /// Arrivals and departures to be told together.
-    Crowd(LobbyId),
+    Crowd(LobbyId, Way),
     /// Messages to be forgotten.
     History(LobbyId),
     /// An empty lobby to be removed.
@@ -301,8 +302,13 @@ impl Chat {
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Session(id) => self.session_timeout(now, id, out),
-                Timer::Crowd(id) => self.tell_crowd(id, out),
-                Timer::History(id) => self.forget_history(now, id),
+                Timer::Crowd(id, way) => self.tell_crowd(id, way, out),
+                Timer::History(id) => {
+                    if let Some(lobby) = self.lobbies.get_mut(id) {
+                        lobby.history_deadline = None;
+                    }
+                    self.forget_history(now, id);
+                }
                 Timer::Removal(id) => self.remove_lobby(id),
             }
         }
@@ -373,6 +379,6 @@ impl Chat {
             let until = last + self.settings.rate_window;
             self.departed.insert(now, (addr, folded), user.window, until);
         }
-        self.leave_seat(now, user.lobby, user.seat, &user.name, out);
+        self.leave_seat(now, id, user.lobby, user.seat, &user.name, out);
     }
 }

@@ -45,7 +45,8 @@ impl Protocol {
         }
         let mut words = line.split(' ');
         let method = words.next()?;
-        let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
+        let upper = |b: u8| b.is_ascii_uppercase() || b == b'-';
+        let is_method = !method.is_empty() && method.bytes().all(upper);
         let version = words.next_back()?;
         let is_version = version.strip_prefix("HTTP/").is_some_and(|version| {
             matches!(version.as_bytes(), [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
@@ -62,7 +63,9 @@ mod tests {
     fn other_protocols_are_told_from_names() {
         assert_eq!(Protocol::of_first_byte(0x16), Some(Protocol::Tls));
         assert_eq!(Protocol::of_first_byte(b'G'), None);
-        for line in ["GET / HTTP/1.1", "POST /x?y HTTP/1.0", "PRI * HTTP/2.0"] {
+        for line in
+            ["GET / HTTP/1.1", "POST /x?y HTTP/1.0", "PRI * HTTP/2.0", "M-SEARCH * HTTP/1.1"]
+        {
             assert_eq!(Protocol::of_line(line), Some(Protocol::Http), "{line}");
         }
         assert_eq!(Protocol::of_line("SSH-2.0-OpenSSH_9.2"), Some(Protocol::Ssh));

@@ -3,24 +3,17 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::crowd::Tell;
+use super::crowd::{Tell, Way};
 use super::lobby::{CreateError, Creator, LobbyId};
 use super::user::{self, Waiting, What};
 use super::{Chat, Request, Timer, render};
 use crate::id::ConnId;
+use crate::limits::PASSWORD_FAILURES;
 use crate::limits::{MAX_DESCRIPTION_CHARS, MAX_LOBBIES_PER_CREATOR, MAX_PASSWORD_BYTES};
-use crate::limits::{PASSWORD_FAILURES, max_reply_bytes};
 use crate::outbox::{Frame, Outboxes};
 use crate::password::{Outcome, Password, PasswordHash};
 use crate::rate::wait_secs;
 use crate::text;
-
-/// Which way somebody moves.
-#[derive(Clone, Copy)]
-enum Move {
-    Arrival,
-    Departure,
-}
 
 impl Chat {
     /// Queues a frame for every member of a lobby.
@@ -41,33 +34,34 @@ impl Chat {
         user.lobby = to;
         user.seat = seat;
         let name = user.name.clone();
-        self.announce(now, to, &name, Move::Arrival, out);
+        self.announce(now, to, id, &name, Way::Arrival, out);
         self.forget_history(now, to);
         let Some(lobby) = self.lobbies.get(to) else { return };
-        let max_bytes = max_reply_bytes(out.limit());
-        if let Some(history) = render::history(lobby.history.iter(), now, max_bytes) {
+        if let Some(history) = render::history(lobby.history.iter(), now, out.reply_room(id)) {
             out.push(id, &history);
         }
+        out.redraw_prompt(id);
     }
 
     /// Takes a user out of a lobby and tells those who stay.
     fn leave(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
         let Some(user) = self.user(id) else { return };
         let (lobby, seat, name) = (user.lobby, user.seat, user.name.clone());
-        self.leave_seat(now, lobby, seat, &name, out);
+        self.leave_seat(now, id, lobby, seat, &name, out);
     }
 
     /// The same for one whose session may be gone already.
     pub(super) fn leave_seat(
         &mut self,
         now: Instant,
+        id: ConnId,
         from: LobbyId,
         seat: usize,
         name: &Rc<str>,
         out: &mut Outboxes,
     ) {
         self.vacate(now, from, seat);
-        self.announce(now, from, name, Move::Departure, out);
+        self.announce(now, from, id, name, Way::Departure, out);
     }
 
     /// Frees a seat: the last member moves there. An emptied lobby begins to wait for its removal.
@@ -96,39 +90,39 @@ impl Chat {
     fn announce(
         &mut self,
         now: Instant,
-        id: LobbyId,
+        at: LobbyId,
+        id: ConnId,
         name: &Rc<str>,
-        way: Move,
+        way: Way,
         out: &mut Outboxes,
     ) {
-        let Some(lobby) = self.lobbies.get_mut(id) else { return };
-        let (crowd, opposite) = match way {
-            Move::Arrival => (&mut lobby.arrivals, &mut lobby.departures),
-            Move::Departure => (&mut lobby.departures, &mut lobby.arrivals),
-        };
+        let Some(lobby) = self.lobbies.get_mut(at) else { return };
         // Who came and went before anybody was told, or went and came back, is not worth a word.
-        if opposite.retract(name) {
+        if lobby.crowd(way.opposite()).retract(id) {
             return;
         }
-        match crowd.add(now, name, lobby.members.len()) {
-            Tell::Now => self.broadcast(id, &moved(name, false, way), out),
-            Tell::At(at) => {
-                let at = lobby.crowd_deadline.map_or(at, |earlier| earlier.min(at));
-                self.timers.set(Timer::Crowd(id), &mut lobby.crowd_deadline, Some(at));
+        if lobby.crowd(way.opposite()).holds(name) {
+            // Another one of the same name: what came first is told first.
+            self.tell_crowd(at, way.opposite(), out);
+        }
+        let Some(lobby) = self.lobbies.get_mut(at) else { return };
+        let members = lobby.members.len();
+        let crowd = lobby.crowd(way);
+        match crowd.add(now, id, name, members) {
+            Tell::Now => self.broadcast(at, &moved(name, false, way), out),
+            Tell::At(until) => {
+                self.timers.set(Timer::Crowd(at, way), &mut crowd.deadline, Some(until));
             }
         }
     }
 
-    /// Tells a lobby of everybody who came and went in the last second.
-    pub(super) fn tell_crowd(&mut self, id: LobbyId, out: &mut Outboxes) {
+    /// Tells a lobby of everybody who came, or went, in the last second.
+    pub(super) fn tell_crowd(&mut self, id: LobbyId, way: Way, out: &mut Outboxes) {
         let Some(lobby) = self.lobbies.get_mut(id) else { return };
-        lobby.crowd_deadline = None;
-        let arrived = lobby.arrivals.take();
-        let departed = lobby.departures.take();
-        for (who, way) in [(arrived, Move::Arrival), (departed, Move::Departure)] {
-            if let Some((names, many)) = who {
-                self.broadcast(id, &moved(&names, many, way), out);
-            }
+        let crowd = lobby.crowd(way);
+        self.timers.set(Timer::Crowd(id, way), &mut crowd.deadline, None);
+        if let Some((names, many)) = crowd.take() {
+            self.broadcast(id, &moved(&names, many, way), out);
         }
     }
 
@@ -136,10 +130,6 @@ impl Chat {
     pub(super) fn forget_history(&mut self, now: Instant, id: LobbyId) {
         let max_age = self.settings.history_age;
         let Some(lobby) = self.lobbies.get_mut(id) else { return };
-        if lobby.history_deadline.is_some_and(|at| at <= now) {
-            // This is the timer itself; it has fired.
-            lobby.history_deadline = None;
-        }
         lobby.history.prune(now, max_age);
         let next = lobby.history.oldest().map(|at| at + max_age);
         self.timers.set(Timer::History(id), &mut lobby.history_deadline, next);
@@ -148,19 +138,20 @@ impl Chat {
     /// Removes a lobby that has been empty for long enough.
     pub(super) fn remove_lobby(&mut self, id: LobbyId) {
         let Some(mut lobby) = self.lobbies.remove(id) else { return };
-        lobby.removal = None;
         self.timers.set(Timer::History(id), &mut lobby.history_deadline, None);
-        self.timers.set(Timer::Crowd(id), &mut lobby.crowd_deadline, None);
+        for way in [Way::Arrival, Way::Departure] {
+            self.timers.set(Timer::Crowd(id, way), &mut lobby.crowd(way).deadline, None);
+        }
         let empty_secs = self.settings.lobby_ttl.as_secs();
         log::info!("lobby '{}' removed - empty for {empty_secs} s", lobby.name);
     }
 }
 
-fn moved(names: &str, many: bool, way: Move) -> Frame {
+fn moved(names: &str, many: bool, way: Way) -> Frame {
     let have = if many { "have" } else { "has" };
     let done = match way {
-        Move::Arrival => "joined",
-        Move::Departure => "left",
+        Way::Arrival => "joined",
+        Way::Departure => "left",
     };
     render::lobby_line(format_args!("{names} {have} {done} the lobby"))
 }

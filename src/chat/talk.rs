@@ -6,9 +6,7 @@ use super::command::{self, Command};
 use super::lobby::Entry;
 use super::{Chat, CloseReason, picture, render};
 use crate::id::ConnId;
-use crate::limits::{
-    MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, RATE_NOTICE_INTERVAL, max_reply_bytes,
-};
+use crate::limits::{MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, RATE_NOTICE_INTERVAL};
 use crate::line::Line;
 use crate::outbox::Outboxes;
 use crate::rate::wait_secs;
@@ -93,9 +91,8 @@ impl Chat {
             Command::Help => out.push(id, &render::help()),
             Command::Users => self.list_users(id, out),
             Command::Lobbies => {
-                let max_bytes = max_reply_bytes(out.limit());
                 let (count, lobbies) = (self.lobbies.len(), self.lobbies.iter());
-                out.push(id, &render::lobbies(count, lobbies, max_bytes));
+                out.push(id, &render::lobbies(count, lobbies, out.reply_room(id)));
             }
             Command::Create { name, password, description } => {
                 self.create(now, id, name, password, description, out);
@@ -130,7 +127,7 @@ impl Chat {
         };
         let members = lobby.members.iter().filter_map(|member| self.user(*member));
         let users = members.map(|user| (user.picture, &*user.name)).collect();
-        out.push(id, &render::users(&lobby.name, users, max_reply_bytes(out.limit())));
+        out.push(id, &render::users(&lobby.name, users, out.reply_room(id)));
     }
 
     fn set_picture(&mut self, id: ConnId, picture: &'static str, out: &mut Outboxes) {

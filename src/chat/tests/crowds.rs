@@ -102,6 +102,13 @@ fn the_newcomers_of_a_crowd_are_told_and_count_as_told() {
 }
 
 #[test]
+fn a_newcomer_in_a_crowd_has_a_prompt_at_once() {
+    let (mut world, _, _) = lobby_of(51);
+    let crowd: Vec<_> = (0..15).map(|n| arrive(&mut world, &format!("new{n:02}"))).collect();
+    assert!(world.raw(crowd[14]).ends_with(PROMPT));
+}
+
+#[test]
 fn one_who_came_and_went_before_anybody_was_told_is_not_mentioned() {
     let (mut world, watcher, _) = lobby_of(51);
     for name in ["a1", "a2", "a3", "a4", "a5"] {
