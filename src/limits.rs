@@ -67,10 +67,9 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 pub const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// Pieces of output handed to one vectored write.
 pub const SLICES_PER_WRITE: usize = 64;
-/// The longest a slice of password work lasts.
-pub const PASSWORD_SLICE: Duration = Duration::from_millis(1);
-/// The same while other work waits for this turn to end.
-pub const PASSWORD_SLICE_BUSY: Duration = Duration::from_micros(250);
+/// How long a slice of password work lasts: what a message may have to wait while passwords are
+/// checked. A turn of the loop costs about a hundredth of it.
+pub const PASSWORD_SLICE: Duration = Duration::from_micros(150);
 
 // ---- Sockets -------------------------------------------------------------------------------
 

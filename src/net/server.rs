@@ -23,8 +23,8 @@ use crate::chat::{Chat, Event, Request};
 use crate::config::Config;
 use crate::id::{ConnId, MAX_SLOTS, reserved_token};
 use crate::limits::{
-    ACCEPTS_PER_TURN, EVENTS_PER_TURN, PASSWORD_SLICE, PASSWORD_SLICE_BUSY, READ_BUFFER_BYTES,
-    SHUTDOWN_TIMEOUT, input_pause_bytes,
+    ACCEPTS_PER_TURN, EVENTS_PER_TURN, PASSWORD_SLICE, READ_BUFFER_BYTES, SHUTDOWN_TIMEOUT,
+    input_pause_bytes,
 };
 use crate::outbox::Outboxes;
 use crate::password::{Job, Jobs, Outcome};
@@ -187,7 +187,7 @@ impl Server {
         self.fire_timers(now);
         self.settle(now);
         if !self.jobs.is_empty() {
-            self.work_on_passwords(now, !events.is_empty() || !self.ready.is_empty());
+            self.work_on_passwords(now);
             self.settle(now);
         }
         self.reap();
@@ -265,10 +265,9 @@ impl Server {
         }
     }
 
-    /// Does rounds of password work for a while: a short one if other work waits.
-    fn work_on_passwords(&mut self, now: Instant, busy: bool) {
-        let slice = if busy { PASSWORD_SLICE_BUSY } else { PASSWORD_SLICE };
-        let end = read_clock() + slice;
+    /// Does rounds of password work for a short while.
+    fn work_on_passwords(&mut self, now: Instant) {
+        let end = read_clock() + PASSWORD_SLICE;
         while !self.jobs.is_empty() {
             if let Some((id, outcome)) = self.jobs.advance() {
                 self.finish_job(now, id, outcome);
