@@ -1,5 +1,9 @@
 //! Bytes to lines: line endings, over-long lines in constant memory, telnet negotiation.
 //!
+//! Telnet commands are consumed and ignored but for one: DO TIMING-MARK, which telnet sends after an
+//! interrupt, and until whose answer it shows nothing more (RFC 860). [`LineDecoder::take_mark`]
+//! says that an answer, [`MARK_ANSWER`], is due.
+//!
 //! Owns the one unfinished line of a connection and nothing else. What is inside a line (UTF-8,
 //! controls, escapes) is `text`'s business. However the input is cut into pieces, the lines are the
 //! same; at most [`MAX_LINE_BYTES`] + 1 bytes are kept.
@@ -11,7 +15,13 @@ const IAC: u8 = 255;
 const SE: u8 = 240;
 const SB: u8 = 250;
 const WILL: u8 = 251;
+const DO: u8 = 253;
 const DONT: u8 = 254;
+/// The option of a mark in the stream that is echoed when everything before it was handled (RFC 860).
+const TIMING_MARK: u8 = 6;
+
+/// What answers DO TIMING-MARK: WILL TIMING-MARK.
+pub const MARK_ANSWER: &[u8] = &[IAC, WILL, TIMING_MARK];
 /// The lowest telnet command: end of file (RFC 1184). A byte below it after an IAC is data.
 const LOWEST_COMMAND: u8 = 236;
 
@@ -34,6 +44,8 @@ pub struct LineDecoder {
     /// The rest of an over-long line is being dropped.
     discarding: bool,
     telnet: Telnet,
+    /// A timing mark came and was not answered.
+    marked: bool,
 }
 
 /// Where in a telnet command the stream stands (RFC 854, RFC 855).
@@ -43,8 +55,8 @@ enum Telnet {
     Data,
     /// After IAC.
     Command,
-    /// After WILL, WONT, DO or DONT: one option byte follows.
-    Negotiation,
+    /// After WILL, WONT, DO or DONT, which is kept: one option byte follows.
+    Negotiation(u8),
     /// Inside a subnegotiation, with the bytes skipped so far.
     Subnegotiation(usize),
     /// After an IAC inside a subnegotiation.
@@ -107,6 +119,11 @@ impl LineDecoder {
         Some(Line::Complete(without_cr(&self.partial)))
     }
 
+    /// Whether timing marks came since the last call. One answer does for all of them.
+    pub fn take_mark(&mut self) -> bool {
+        std::mem::take(&mut self.marked)
+    }
+
     fn forget_delivered(&mut self) {
         if self.delivered {
             self.delivered = false;
@@ -136,7 +153,7 @@ impl LineDecoder {
     fn telnet_byte(&mut self, byte: u8) -> (bool, usize) {
         let mut step = (false, 1);
         self.telnet = match (self.telnet, byte) {
-            (Telnet::Command, WILL..=DONT) => Telnet::Negotiation,
+            (Telnet::Command, WILL..=DONT) => Telnet::Negotiation(byte),
             (Telnet::Command, SB) => Telnet::Subnegotiation(0),
             (Telnet::Command, IAC) => {
                 step = (true, 1);
@@ -154,7 +171,11 @@ impl LineDecoder {
             (Telnet::Subnegotiation(n) | Telnet::SubnegotiationCommand(n), _) => {
                 Telnet::Subnegotiation(n + 1)
             }
-            (Telnet::Command | Telnet::Negotiation | Telnet::Data, _) => Telnet::Data,
+            (Telnet::Negotiation(verb), _) => {
+                self.marked |= verb == DO && byte == TIMING_MARK;
+                Telnet::Data
+            }
+            (Telnet::Command | Telnet::Data, _) => Telnet::Data,
         };
         step
     }
@@ -256,6 +277,18 @@ mod tests {
         .concat();
         assert_eq!(decode([&stream[..]]), text(&["alice"]));
         assert_eq!(decode(stream.chunks(1)), text(&["alice"]));
+    }
+
+    #[test]
+    fn a_timing_mark_is_to_be_answered_and_nothing_else_is() {
+        let mut decoder = LineDecoder::default();
+        // As telnet sends it after Ctrl-C: interrupt process, do timing mark.
+        let mut input = &[b'a', IAC, 244, IAC, DO, TIMING_MARK, b'\n'][..];
+        assert_eq!(decoder.next_line(&mut input), Some(Line::Complete(b"a")));
+        assert!(decoder.take_mark() && !decoder.take_mark());
+        let mut input = &[IAC, DO, 1, IAC, WILL, TIMING_MARK, IAC, DONT, TIMING_MARK][..];
+        assert_eq!(decoder.next_line(&mut input), None);
+        assert!(!decoder.take_mark());
     }
 
     #[test]

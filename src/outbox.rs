@@ -37,6 +37,13 @@ impl Frame {
         Self { color: text.as_bytes().into(), plain: OnceCell::new() }
     }
 
+    /// A frame of bytes that are no text.
+    #[must_use]
+    pub fn raw(bytes: &[u8]) -> Self {
+        let bytes: Rc<[u8]> = bytes.into();
+        Self { color: bytes.clone(), plain: bytes.into() }
+    }
+
     /// Its size in bytes, with colours.
     #[must_use]
     pub fn len(&self) -> usize {

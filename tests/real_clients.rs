@@ -399,16 +399,6 @@ fn nc_in_a_terminal_and_enter_after_quit() {
     visit.ends_after_enters(1);
 }
 
-#[test]
-#[ignore = "needs a reset, after the goodbye was read, from a server that lets go"]
-fn nc_in_a_terminal_ends_by_itself_after_quit() {
-    let (Some(nc), true) = (openbsd_nc(), installed(&[SOCAT])) else { return };
-    let mut visit = Visit::begin(&format!("{nc} ADDRESS"));
-    visit.logs_in();
-    visit.meets_bob();
-    visit.quits(&[ENDED, ""]);
-}
-
 // Without -N, nc keeps the connection when its keyboard ends.
 #[test]
 fn nc_in_a_terminal_leaves_with_ctrl_d_if_started_with_upper_case_n() {
@@ -619,7 +609,6 @@ fn telnet_that_negotiates_does_not_spoil_a_name_or_a_message() {
 // At Ctrl-C (and at a letter such as Ü, one byte of which it takes for Ctrl-\) telnet asks for a
 // timing mark, IAC DO TM, and shows nothing any more until that is answered (RFC 860).
 #[test]
-#[ignore = "needs an answer to IAC DO TIMING-MARK"]
 fn telnet_shows_what_comes_after_ctrl_c() {
     if installed(&[SOCAT, TELNET]) {
         let (mut visit, tap) = telnet("");
@@ -632,22 +621,6 @@ fn telnet_shows_what_comes_after_ctrl_c() {
         visit.types("hello\r");
         visit.bob_sees("[@_@] alice [just now]\n  ╰─> hello\n");
         visit.terminal.screen.expect_end("[@_@] alice [just now]\n  ╰─> hello\n>");
-    }
-}
-
-// In this mode telnet asks the server to echo. Unless that is refused it waits for an echo that
-// never comes, sends CR NUL for Enter, and lets a lone LF go straight down: stairs.
-#[test]
-#[ignore = "needs a refusal (IAC WONT) of the options a client asks for"]
-fn telnet_in_character_mode() {
-    if installed(&[SOCAT, TELNET]) {
-        let (mut visit, tap) = telnet("");
-        telnet_command(&mut visit, "mode character");
-        eventually("telnet asks for an echo", || tap.has_seen(b"\xff\xfd\x01"));
-        visit.types("alice\r");
-        visit.terminal.screen.expect_end("[LOBBY] alice has joined the lobby\n>");
-        visit.types("hello\r");
-        visit.terminal.screen.expect_end("> hello\n[@_@] alice [just now]\n  ╰─> hello\n>");
     }
 }
 

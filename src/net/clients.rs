@@ -20,6 +20,7 @@ use crate::id::ConnId;
 use crate::limits::{
     DRAIN_TIMEOUT, FLUSH_TIMEOUT, LINES_PER_TURN, MAX_REFUSALS_CLOSING, READ_BYTES_PER_TURN,
 };
+use crate::line::MARK_ANSWER;
 use crate::outbox::Frame;
 use crate::rate::AddrKey;
 
@@ -192,7 +193,12 @@ impl Server {
                 self.tell_chat(now, Event::WrongProtocol { id, protocol });
                 break;
             }
-            let Some(line) = conn.decoder.next_line(&mut rest) else { break };
+            let Some(line) = conn.decoder.next_line(&mut rest) else {
+                if conn.decoder.take_mark() {
+                    self.outboxes.push(id, &Frame::raw(MARK_ANSWER));
+                }
+                break;
+            };
             self.chat.handle(now, Event::Line { id, line }, &mut self.outboxes);
             self.drain_requests(now);
             *lines -= 1;
