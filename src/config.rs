@@ -25,10 +25,10 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// `CHAT_TLS_LISTEN`: the TLS address, if there is one.
     pub tls_listen: Option<SocketAddr>,
-    /// `CHAT_TLS_CERT`: the certificate chain, PEM.
-    pub tls_cert: PathBuf,
-    /// `CHAT_TLS_KEY`: its key, PEM.
-    pub tls_key: PathBuf,
+    /// `CHAT_TLS_CERT` and `CHAT_TLS_KEY`.
+    pub tls: TlsFiles,
+    /// `CHAT_TLS_MAX_HANDSHAKES`: how many may be under way at once.
+    pub tls_max_handshakes: usize,
     /// `CHAT_MAX_CONNECTIONS`; `None`: as many as the descriptor limit allows.
     pub max_connections: Option<usize>,
     /// `CHAT_MAX_CONNECTIONS_PER_IP`; 0 is no limit.
@@ -47,6 +47,17 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     /// The assistant's settings.
     pub gemini: Gemini,
+}
+
+/// Where the certificate is, and its key.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// The operator named one of them: they have to be there.
+    pub named: bool,
 }
 
 /// What the assistant is told.
@@ -142,8 +153,13 @@ impl FromStr for BaseUrl {
 pub enum ConfigError {
     /// A value cannot be used: the variable, the value (`None`: not shown), what is allowed.
     Value(&'static str, Option<String>, String),
+    /// The value of a variable is not UTF-8.
+    NotText(String),
+    /// A line of the `.env` file, by its number, is not of the form it should have. The line itself
+    /// is not shown: it may hold the key.
+    File(PathBuf, usize),
     /// The `.env` file cannot be read, and why.
-    File(PathBuf, String),
+    Unreadable(PathBuf, String),
 }
 
 impl fmt::Display for ConfigError {
@@ -155,7 +171,12 @@ impl fmt::Display for ConfigError {
             Self::Value(name, None, allowed) => {
                 write!(f, "{name}: cannot use its value; allowed: {allowed}")
             }
-            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::NotText(name) => write!(f, "{name}: its value is not UTF-8 text"),
+            Self::File(path, line) => {
+                let path = path.display();
+                write!(f, "{path}: line {line} is not NAME=value; quote a value with spaces")
+            }
+            Self::Unreadable(path, error) => write!(f, "{}: {error}", path.display()),
         }
     }
 }
@@ -167,19 +188,19 @@ impl Config {
     /// The file or a value cannot be read.
     pub fn load(directory: &Path) -> Result<Self, ConfigError> {
         let path = directory.join(".env");
-        let mut file = HashMap::new();
-        if path.is_file() {
-            let error = |e: dotenvy::Error| ConfigError::File(path.clone(), e.to_string());
-            for pair in dotenvy::from_path_iter(&path).map_err(error)? {
-                let (name, value) = pair.map_err(error)?;
-                file.insert(name, value);
+        let file = match std::fs::read_to_string(&path) {
+            Ok(text) => read_file(&text).map_err(|line| ConfigError::File(path, line))?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => HashMap::new(),
+            Err(e) => return Err(ConfigError::Unreadable(path, e.to_string())),
+        };
+        let ours = |name: &str| name.starts_with("CHAT_") || name.starts_with("GEMINI_");
+        for (name, value) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if ours(&name) && value.to_str().is_none() {
+                return Err(ConfigError::NotText(name));
             }
         }
-        Self::parse(|name| match std::env::var_os(name) {
-            // What is not UTF-8 is no value that anything here allows.
-            Some(value) => Some(value.to_string_lossy().into_owned()),
-            None => file.get(name).cloned(),
-        })
+        Self::parse(|name| std::env::var(name).ok().or_else(|| file.get(name).cloned()))
     }
 
     /// From a function that gives the value of a variable.
@@ -194,8 +215,12 @@ impl Config {
         Ok(Self {
             listen: vars.listen("CHAT_LISTEN", 8080)?,
             tls_listen: vars.listen("CHAT_TLS_LISTEN", 8443)?,
-            tls_cert: vars.path("CHAT_TLS_CERT").unwrap_or_else(|| "server.crt".into()),
-            tls_key: vars.path("CHAT_TLS_KEY").unwrap_or_else(|| "server.key".into()),
+            tls: TlsFiles {
+                named: vars.get("CHAT_TLS_CERT").or_else(|| vars.get("CHAT_TLS_KEY")).is_some(),
+                cert: vars.path("CHAT_TLS_CERT").unwrap_or_else(|| "server.crt".into()),
+                key: vars.path("CHAT_TLS_KEY").unwrap_or_else(|| "server.key".into()),
+            },
+            tls_max_handshakes: vars.number("CHAT_TLS_MAX_HANDSHAKES", 64, 1..=10_000)?,
             max_connections: (max_connections != 0).then_some(max_connections),
             max_connections_per_ip: vars.number(
                 "CHAT_MAX_CONNECTIONS_PER_IP",
@@ -268,6 +293,24 @@ impl Gemini {
             nameservers: vars.read("CHAT_NAMESERVERS", Vec::new(), "ip[:port],…", nameservers)?,
         })
     }
+}
+
+/// The variables in a `.env` file, the first of each name. An error is the number of the line.
+fn read_file(text: &str) -> Result<HashMap<String, String>, usize> {
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut file = HashMap::new();
+    for pair in dotenvy::from_read_iter(text.as_bytes()) {
+        let (name, value) = pair.map_err(|error| match error {
+            dotenvy::Error::LineParse(bad, _) => {
+                let bad = bad.lines().next().unwrap_or_default();
+                text.lines().position(|line| line.trim() == bad.trim()).map_or(1, |n| n + 1)
+            }
+            _ => 1,
+        })?;
+        file.entry(name).or_insert(value);
+    }
+    Ok(file)
 }
 
 /// No span is longer than a year.
@@ -465,8 +508,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".env"), "CHAT_BCRYPT_COST=4\n# note\n").unwrap();
         assert_eq!(Config::load(dir.path()).unwrap().bcrypt_cost, 4);
-        std::fs::write(dir.path().join(".env"), "CHAT BCRYPT\n").unwrap();
-        let error = Config::load(dir.path()).unwrap_err().to_string();
-        assert!(error.contains(".env"), "{error}");
+        for bad in ["GEMINI_API_KEY=abc s3cret", "GEMINI_API_KEY=\"s3cret", "s3cret"] {
+            let text = format!("\u{feff}CHAT_BCRYPT_COST=4\n\n{bad}\nCHAT_LISTEN=off\n");
+            std::fs::write(dir.path().join(".env"), text).unwrap();
+            let error = Config::load(dir.path()).unwrap_err().to_string();
+            assert!(error.ends_with(".env: line 3 is not NAME=value; quote a value with spaces"));
+            assert!(!error.contains("s3cret"));
+        }
     }
 }

@@ -8,7 +8,7 @@
 /// (44 bits on a 64-bit machine, 12 on a 32-bit one: stale events live for one turn only).
 const SLOT_BITS: u32 = 20;
 
-/// Slots that can be told apart in a token; the last [`RESERVED_SLOTS`] are not for clients.
+/// Slots for clients. The [`RESERVED_SLOTS`] token values above them are not.
 pub const MAX_SLOTS: usize = (1 << SLOT_BITS) - RESERVED_SLOTS;
 
 /// Token values at the top of the slot range for what is not a client: listeners, signals.

@@ -19,5 +19,6 @@ pub mod net;
 pub mod outbox;
 pub mod password;
 pub mod rate;
+pub mod refusal;
 pub mod text;
 pub mod timers;

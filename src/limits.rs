@@ -57,19 +57,31 @@ pub const MAX_PASSWORD_JOBS: usize = 256;
 
 /// Events taken from one `poll`.
 pub const EVENTS_PER_TURN: usize = 1024;
-/// Bytes read from one client in one turn.
-pub const READ_BYTES_PER_TURN: usize = 64 * 1024;
+/// Bytes read from one client in one turn: enough for a screenful of pasted lines, and little enough
+/// that ten clients who send nothing but rubbish delay the others by 3 ms and not by 15.
+pub const READ_BYTES_PER_TURN: usize = READ_BUFFER_BYTES;
 /// Lines handled for one client in one turn.
 pub const LINES_PER_TURN: usize = 64;
 /// Connections accepted from one listener in one turn.
 pub const ACCEPTS_PER_TURN: usize = 64;
+/// Steps of TLS handshakes taken in one turn. One with a P-256 certificate costs about 0.3 ms.
+pub const HANDSHAKES_PER_TURN: usize = 8;
 /// Bytes of the read buffer that all connections share.
 pub const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// Pieces of output handed to one vectored write.
 pub const SLICES_PER_WRITE: usize = 64;
-/// How long a slice of password work lasts: what a message may have to wait while passwords are
-/// checked. A turn of the loop costs about a hundredth of it.
-pub const PASSWORD_SLICE: Duration = Duration::from_micros(150);
+/// How long a turn goes on serving clients before it sends what there is; the rest come first in
+/// the next turn.
+pub const SERVE_TIME: Duration = Duration::from_millis(4);
+/// The shortest and the longest slice of password work: what a message may have to wait while
+/// passwords are checked. Between them it is a share of the turn it follows, so that passwords are
+/// neither in the way nor starved by a flood.
+pub const PASSWORD_SLICE: std::ops::RangeInclusive<Duration> =
+    Duration::from_micros(150)..=Duration::from_millis(1);
+/// The share: one part for passwords to so many for the rest of the turn.
+pub const PASSWORD_SHARE: u32 = 4;
+/// Refusals that are logged in one second; further ones are counted.
+pub const REFUSALS_LOGGED_PER_SEC: u32 = 100;
 
 // ---- Sockets -------------------------------------------------------------------------------
 
@@ -86,6 +98,8 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 pub const KEEPALIVE_PROBES: u32 = 4;
 /// How long sent data may stay unacknowledged (RFC 5482), where keep-alive does not probe.
 pub const USER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a TLS handshake may take.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last words of a closing connection may take to leave.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long, after our end of the stream, we go on reading what the peer still sends.

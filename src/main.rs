@@ -69,15 +69,12 @@ fn start(check: bool) -> Result<ExitCode, String> {
         let path = log_file.unwrap_or(Path::new("standard error"));
         format!("CHAT_LOG_FILE: cannot write {}: {e}", path.display())
     })?;
-    if config.listen.is_none() {
-        return Err("CHAT_LISTEN is off and there is no other address: nobody could connect".into());
-    }
     let mut server = Server::bind(&config).map_err(|e| e.to_string())?;
     if check {
         return Ok(print(&summary(&config, &server)));
     }
     print(&start_lines(&server));
-    log::info!("ready on {}", server.addrs().collect::<Vec<_>>().join(", "));
+    log::info!("ready on {}", addresses(&server));
     match server.run() {
         Ok(Ended::Gracefully) => {
             log::info!("ended");
@@ -88,13 +85,32 @@ fn start(check: bool) -> Result<ExitCode, String> {
     }
 }
 
+/// All addresses, plain ones first.
+fn addresses(server: &Server) -> String {
+    let tls = server.addrs(true).map(|addr| format!("{addr} (TLS)"));
+    server
+        .addrs(false)
+        .map(|addr| format!("{addr} (TCP)"))
+        .chain(tls)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
 fn start_lines(server: &Server) -> String {
     let banner = render::banner(&["A chat server for terminals", "rlwrap nc HOST PORT"]);
-    let ports: Vec<_> = server.addrs().collect();
+    let (plain, tls) = (server.addrs(false).next(), server.addrs(true).next());
+    let protocol = match (&plain, &tls) {
+        (Some(_), Some(_)) => "TCP + TLS",
+        (None, Some(_)) => "TLS",
+        _ => "TCP",
+    };
+    let tls_line = tls.as_ref().map_or(String::new(), |addr| {
+        format!("TLS enabled on port {}\n", addr.rsplit(':').next().unwrap_or(addr))
+    });
     format!(
-        "{banner}Port: {}\nLobby: {}\nProtocol: TCP\n{AI}\n\
+        "{banner}Port: {}\nLobby: {}\nProtocol: {protocol}\n{tls_line}{AI}\n\
          >> Server ready - Waiting for connections...\n",
-        ports.join(", "),
+        plain.or(tls).unwrap_or_default(),
         chat::GENERAL,
     )
 }
@@ -116,7 +132,7 @@ fn summary(config: &Config, server: &Server) -> String {
     let log =
         config.log_file.as_ref().map_or(String::new(), |path| format!(", {}", path.display()));
     format!(
-        "Would listen on: {} (TCP)\n\
+        "Would listen on: {}\n\
          Connections: {} in all, from one address: {}\n\
          Rate limit: {rate}\n\
          History: {} s; empty lobbies removed after {} s\n\
@@ -126,7 +142,7 @@ fn summary(config: &Config, server: &Server) -> String {
          Log: {} to standard error{log}\n\
          {AI}\n\
          Settings are good.\n",
-        server.addrs().collect::<Vec<_>>().join(", "),
+        addresses(server),
         server.max_connections(),
         limit(config.max_connections_per_ip.into(), "connections"),
         chat.history_age.as_secs(),

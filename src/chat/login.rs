@@ -55,7 +55,7 @@ impl Chat {
             }
         };
         match result {
-            Ok(name) => self.admit(now, id, &name, out),
+            Ok(name) => self.name_accepted(now, id, &name, out),
             Err(error) => self.name_error(now, id, error, out),
         }
     }
@@ -71,7 +71,8 @@ impl Chat {
         if !matches!(session.stage, Stage::Login { .. }) {
             return;
         }
-        log::warn!("refused {} - {protocol} on the plain port", session.peer.ip());
+        let ip = session.peer.ip();
+        self.refusal_log.note(now, ip, format_args!("{protocol} on the plain port"));
         let answer = render::wrong_protocol(protocol);
         self.dismiss(now, id, CloseReason::WrongProtocol(protocol), Some(&answer), out);
     }
@@ -94,13 +95,14 @@ impl Chat {
         if *errors < MAX_NAME_ERRORS {
             return out.push(id, &render::name_error(error));
         }
-        log::warn!("refused {} - too many wrong names", session.peer.ip());
+        let ip = session.peer.ip();
+        self.refusal_log.note(now, ip, "too many wrong names");
         out.push(id, &render::error(error));
         let farewell = render::error("Too many wrong usernames. Goodbye!");
         self.dismiss(now, id, CloseReason::NameErrors, Some(&farewell), out);
     }
 
-    fn admit(&mut self, now: Instant, id: ConnId, name: &str, out: &mut Outboxes) {
+    fn name_accepted(&mut self, now: Instant, id: ConnId, name: &str, out: &mut Outboxes) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let idle = self.settings.idle_timeout.map(|idle| now + idle);
         self.timers.set(Timer::Session(id), &mut session.deadline, idle);

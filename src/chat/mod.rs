@@ -36,6 +36,7 @@ use crate::line::Line;
 use crate::outbox::{Frame, Outboxes};
 use crate::password::{Outcome, Password, PasswordHash};
 use crate::rate::{AddrKey, Expiring, Lockouts, SlidingWindow};
+use crate::refusal::RefusalLog;
 use crate::timers::Timers;
 use crowd::Way;
 use lobby::{Lobbies, LobbyId};
@@ -214,6 +215,7 @@ pub struct Chat {
     /// The rate limits of users who left, for when they are back.
     departed: Expiring<(AddrKey, Rc<str>), SlidingWindow>,
     wrong_passwords: Lockouts,
+    refusal_log: RefusalLog,
     welcome: Frame,
 }
 
@@ -230,6 +232,7 @@ impl Chat {
             requests: VecDeque::new(),
             departed: Expiring::default(),
             wrong_passwords: Lockouts::new(PASSWORD_FAILURES, PASSWORD_WINDOW),
+            refusal_log: RefusalLog::default(),
             welcome: render::welcome(),
         }
     }

@@ -284,7 +284,8 @@ impl Chat {
         out.push(id, &render::error("Incorrect password for private lobby"));
         let Some(session) = self.sessions.get(id) else { return };
         if self.wrong_passwords.fail(now, session.addr) {
-            log::warn!("refused {} - {PASSWORD_FAILURES} wrong lobby passwords", session.peer.ip());
+            let reason = format_args!("{PASSWORD_FAILURES} wrong lobby passwords");
+            self.refusal_log.note(now, session.peer.ip(), reason);
         }
     }
 
@@ -292,7 +293,7 @@ impl Chat {
     fn refuse_locked_out(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) -> bool {
         let Some(session) = self.sessions.get(id) else { return true };
         let Some(wait) = self.wrong_passwords.wait(now, session.addr) else { return false };
-        log::warn!("refused {} - locked out of private lobbies", session.peer.ip());
+        self.refusal_log.note(now, session.peer.ip(), "locked out of private lobbies");
         let secs = wait_secs(wait);
         let error = format_args!("Too many wrong passwords. Try again in {secs} seconds.");
         out.push(id, &render::error(error));

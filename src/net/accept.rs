@@ -15,17 +15,23 @@ use mio::{Interest, Registry, Token};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
+use super::certificate::CertificateError;
 use crate::id::{MAX_SLOTS, reserved_token};
 use crate::limits::{
     ACCEPT_PAUSE, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, LISTEN_BACKLOG,
     RESERVED_DESCRIPTORS, SOCKET_SEND_BUFFER, USER_TIMEOUT,
 };
+use crate::refusal::RefusalLog;
 
 /// Why the server cannot start. `Display` is the line for the operator.
 #[derive(Debug)]
 pub enum StartError {
-    /// An address cannot be listened on.
-    Listen(SocketAddr, io::Error),
+    /// An address cannot be listened on (true: for TLS).
+    Listen(SocketAddr, bool, io::Error),
+    /// The certificate or its key is no good.
+    Certificate(CertificateError),
+    /// There is no address to listen on.
+    Nowhere,
     /// Something that every server needs is not to be had.
     System(&'static str, io::Error),
 }
@@ -33,11 +39,16 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(addr, error) => write!(
+            Self::Listen(addr, tls, error) => write!(
                 f,
-                "Error starting TCP server: listen tcp {}: {}",
+                "Error starting {} server: listen tcp {}: {}",
+                if *tls { "TLS" } else { "TCP" },
                 display(*addr),
                 system_text(error)
+            ),
+            Self::Certificate(error) => error.fmt(f),
+            Self::Nowhere => f.write_str(
+                "CHAT_LISTEN: it is off, and there is no TLS address either: nobody could connect",
             ),
             Self::System(what, error) => {
                 write!(f, "Error starting server: {what}: {}", system_text(error))
@@ -52,7 +63,7 @@ pub(super) fn display(addr: SocketAddr) -> String {
 }
 
 /// The system's own words for an error: in lower case, without the number.
-fn system_text(error: &io::Error) -> String {
+pub(super) fn system_text(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
@@ -62,6 +73,7 @@ fn system_text(error: &io::Error) -> String {
 pub(super) struct Listener {
     socket: TcpListener,
     addr: SocketAddr,
+    tls: bool,
     /// Somebody may be waiting.
     readable: bool,
 }
@@ -69,8 +81,8 @@ pub(super) struct Listener {
 /// What came of one attempt to accept.
 #[derive(Debug)]
 pub(super) enum Accepted {
-    /// A client.
-    Client(TcpStream, SocketAddr),
+    /// A client, and whether it is to speak TLS.
+    Client(TcpStream, SocketAddr, bool),
     /// Somebody was there and is gone, or was turned away: go on.
     Nobody,
     /// No more for now.
@@ -87,26 +99,42 @@ pub(super) struct Acceptor {
     paused_until: Option<Instant>,
     /// The operator was told that descriptors are short, and has not been told otherwise.
     short: bool,
+    refusal_log: RefusalLog,
+    /// TLS handshakes under way, and how many may be: further TLS clients wait in the kernel.
+    handshakes: usize,
+    max_handshakes: usize,
 }
 
 impl Acceptor {
-    /// Listens on these addresses and registers with the poll.
-    pub(super) fn open(addrs: &[SocketAddr], registry: &Registry) -> Result<Self, StartError> {
+    /// Listens on these addresses (true: for TLS) and registers with the poll.
+    pub(super) fn open(
+        addrs: &[(SocketAddr, bool)],
+        max_handshakes: usize,
+        registry: &Registry,
+    ) -> Result<Self, StartError> {
         let mut listeners = Vec::new();
-        for addr in addrs {
-            let error = |e| StartError::Listen(*addr, e);
-            let mut socket = TcpListener::from_std(listen(*addr).map_err(error)?);
+        for &(addr, tls) in addrs {
+            let error = |e| StartError::Listen(addr, tls, e);
+            let mut socket = TcpListener::from_std(listen(addr).map_err(error)?);
             let token = Token(reserved_token(FIRST_LISTENER + listeners.len()));
             registry.register(&mut socket, token, Interest::READABLE).map_err(error)?;
             let addr = socket.local_addr().map_err(error)?;
-            listeners.push(Listener { socket, addr, readable: true });
+            listeners.push(Listener { socket, addr, tls, readable: true });
         }
-        Ok(Self { listeners, spare: spare(), paused_until: None, short: false })
+        Ok(Self {
+            listeners,
+            spare: spare(),
+            paused_until: None,
+            short: false,
+            refusal_log: RefusalLog::default(),
+            handshakes: 0,
+            max_handshakes,
+        })
     }
 
-    /// The addresses that are listened on, with their real ports.
-    pub(super) fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|listener| listener.addr)
+    /// The addresses that are listened on for TLS, or for plain lines, with their real ports.
+    pub(super) fn addrs(&self, tls: bool) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().filter(move |one| one.tls == tls).map(|one| one.addr)
     }
 
     /// How many listeners there are.
@@ -127,7 +155,23 @@ impl Acceptor {
 
     /// Whether somebody may be waiting who can be let in now.
     pub(super) fn is_ready(&self) -> bool {
-        self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.readable)
+        self.paused_until.is_none()
+            && self.listeners.iter().any(|one| one.readable && !self.is_held(one.tls))
+    }
+
+    /// Whether clients of this kind wait for handshakes to end.
+    fn is_held(&self, tls: bool) -> bool {
+        tls && self.handshakes >= self.max_handshakes
+    }
+
+    /// A handshake begins.
+    pub(super) fn handshake_begun(&mut self) {
+        self.handshakes += 1;
+    }
+
+    /// A handshake is over, however it ended.
+    pub(super) fn handshake_ended(&mut self) {
+        self.handshakes -= 1;
     }
 
     /// When a rest from accepting ends.
@@ -150,29 +194,34 @@ impl Acceptor {
 
     /// Accepts once from the `n`th listener.
     pub(super) fn accept(&mut self, now: Instant, n: usize) -> Accepted {
+        let held = self.listeners.get(n).is_some_and(|one| self.is_held(one.tls));
         let Some(listener) = self.listeners.get_mut(n) else { return Accepted::Done };
-        if !listener.readable || self.paused_until.is_some() {
+        if !listener.readable || held || self.paused_until.is_some() {
             return Accepted::Done;
         }
         match listener.socket.accept() {
             Ok((stream, peer)) => {
                 self.short = false;
                 // An IPv4 client of a socket for both families is shown as what it is.
-                Accepted::Client(stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()))
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                Accepted::Client(stream, peer, listener.tls)
             }
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 listener.readable = false;
                 Accepted::Done
             }
-            Err(e) if is_shortage(&e) => self.turn_away(now, n, &e),
-            // The client was gone before it was let in, or its network was: accept(2) says to treat
-            // all of these as "try again".
-            Err(_) => Accepted::Nobody,
+            Err(e) if is_shortage(&e) => self.refuse_without_descriptor(now, n, &e),
+            Err(e) if is_transient(&e) => Accepted::Nobody,
+            Err(e) => {
+                log::error!("cannot accept - {}", system_text(&e));
+                self.paused_until = Some(now + ACCEPT_PAUSE);
+                Accepted::Done
+            }
         }
     }
 
     /// There is no descriptor for a newcomer: one is made, for long enough to say so.
-    fn turn_away(&mut self, now: Instant, n: usize, error: &io::Error) -> Accepted {
+    fn refuse_without_descriptor(&mut self, now: Instant, n: usize, error: &io::Error) -> Accepted {
         if !std::mem::replace(&mut self.short, true) {
             log::error!("cannot accept - {}; newcomers are turned away", system_text(error));
         }
@@ -186,9 +235,11 @@ impl Acceptor {
         });
         let result = match accepted {
             Some(Ok((mut stream, peer))) => {
-                log::warn!("refused {} - out of file descriptors", peer.ip().to_canonical());
+                self.refusal_log.note(now, peer.ip(), "out of file descriptors");
                 // A new socket has room for one line; if not, the close says enough.
-                let _ = stream.write(FULL.as_bytes());
+                if self.listeners.get(n).is_some_and(|one| !one.tls) {
+                    let _ = stream.write(FULL.as_bytes());
+                }
                 Accepted::Nobody
             }
             _ => Accepted::Done,
@@ -220,6 +271,25 @@ fn is_shortage(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let short = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     Errno::from_io_error(error).is_some_and(|errno| short.contains(&errno))
+}
+
+/// Whether the client was gone before it was let in, or its network was: accept(2) says to try
+/// again after all of these.
+fn is_transient(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let transient = [
+        Errno::CONNABORTED,
+        Errno::INTR,
+        Errno::PROTO,
+        Errno::PERM,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::NOPROTOOPT,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::OPNOTSUPP,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| transient.contains(&errno))
 }
 
 /// A listening socket. All IPv6 addresses include all IPv4 ones, and become just those where the

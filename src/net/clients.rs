@@ -3,6 +3,7 @@
 //! No call here closes a connection under its caller's hands: it becomes `Closed`, and its slot is
 //! freed by `reap` at the end of the turn.
 
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -11,14 +12,16 @@ use mio::net::TcpStream;
 use mio::{Interest, Token};
 
 use super::accept::{FULL, TOO_MANY};
-use super::conn::{Conn, Input, State};
+use super::conn::{Admission, Conn, Input, State};
 use super::server::Server;
+use super::tls::TlsSession;
 use super::transport::Transport;
 use crate::chat::protocol::Protocol;
 use crate::chat::{CloseReason, Event};
 use crate::id::ConnId;
 use crate::limits::{
-    DRAIN_TIMEOUT, FLUSH_TIMEOUT, LINES_PER_TURN, MAX_REFUSALS_CLOSING, READ_BYTES_PER_TURN,
+    DRAIN_TIMEOUT, FLUSH_TIMEOUT, HANDSHAKE_TIMEOUT, LINES_PER_TURN, MAX_REFUSALS_CLOSING,
+    READ_BYTES_PER_TURN,
 };
 use crate::line::MARK_ANSWER;
 use crate::outbox::Frame;
@@ -28,7 +31,13 @@ use crate::rate::AddrKey;
 
 impl Server {
     /// Lets a client in, or turns it away if there are too many.
-    pub(super) fn admit(&mut self, now: Instant, stream: TcpStream, peer: SocketAddr) {
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        tls: bool,
+    ) {
         let addr = AddrKey::from(peer.ip());
         let refusal = if self.conns.len() - self.refusals >= self.limits.max_connections {
             Some((FULL, "server full"))
@@ -37,44 +46,68 @@ impl Server {
         } else {
             None
         };
-        if let Some((line, reason)) = refusal {
-            log::warn!("refused {} - {reason}", peer.ip());
-            if self.refusals < MAX_REFUSALS_CLOSING {
-                self.turn_away(now, stream, peer, line);
+        let Some((line, reason)) = refusal else {
+            match self.register(now, stream, peer, tls, Admission::Counted(addr)) {
+                Some(id) => self.begin(now, id),
+                None => self.by_address.close(addr),
             }
             return;
-        }
-        match self.register(now, stream, peer) {
-            Some(id) => {
-                if let Some(conn) = self.conn(id) {
-                    conn.counted = Some(addr);
-                }
-                self.tell_chat(now, Event::Connected { id, peer });
+        };
+        self.refusal_log.note(now, peer.ip(), reason);
+        if self.refusals < MAX_REFUSALS_CLOSING {
+            // Told why, and closed as politely as any other; over TLS after the handshake.
+            if let Some(id) = self.register(now, stream, peer, tls, Admission::Refused) {
+                self.refusals += 1;
+                self.outboxes.push(id, &Frame::new(line));
+                self.begin_close(now, id);
             }
-            None => self.by_address.close(addr),
+        } else if !tls {
+            // Too many of these already: one attempt to say it, and no waiting for it to be read.
+            let _ = stream.write(line.as_bytes());
         }
     }
 
-    /// Tells a client why it is not let in, and closes as politely as for any other.
-    fn turn_away(&mut self, now: Instant, stream: TcpStream, peer: SocketAddr, line: &str) {
-        if let Some(id) = self.register(now, stream, peer) {
-            self.refusals += 1;
-            self.outboxes.push(id, &Frame::new(line));
-            self.begin_close(now, id);
+    /// Begins the handshake or the chat.
+    fn begin(&mut self, now: Instant, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id.slot()) else { return };
+        if conn.handshaking {
+            self.timers.set(id, &mut conn.deadline, Some(now + HANDSHAKE_TIMEOUT));
+        } else {
+            let peer = conn.peer;
+            self.tell_chat(now, Event::Connected { id, peer });
         }
     }
 
     /// Gives a connection its slot and registers it, once, for both directions.
-    fn register(&mut self, now: Instant, stream: TcpStream, peer: SocketAddr) -> Option<ConnId> {
+    fn register(
+        &mut self,
+        now: Instant,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: bool,
+        admission: Admission,
+    ) -> Option<ConnId> {
+        let session = match self.certificate.as_ref().filter(|_| tls) {
+            Some(certificate) => match TlsSession::new(certificate.config()) {
+                Ok(session) => Some(Box::new(session)),
+                Err(e) => {
+                    log::error!("no TLS for {peer} - {e}");
+                    return None;
+                }
+            },
+            None => None,
+        };
         self.generation = self.generation.wrapping_add(1);
         let slot = self.conns.vacant_key();
         let id = ConnId::new(slot, self.generation)?;
-        let mut conn = Conn::new(id, peer, Transport::plain(stream), now);
+        let mut conn = Conn::new(id, peer, admission, Transport::new(stream, session), now);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let stream = conn.transport().stream();
-        if let Err(e) = self.registry().register(stream, Token(id.token()), interest) {
+        if let Err(e) = self.registry().register(conn.socket(), Token(id.token()), interest) {
             log::error!("cannot register {peer} - {e}");
             return None;
+        }
+        if conn.handshaking {
+            self.acceptor.handshake_begun();
         }
         self.conns.insert(conn);
         self.outboxes.open(id);
@@ -93,7 +126,7 @@ impl Server {
         conn.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         if event.is_writable() || event.is_write_closed() || event.is_error() {
             conn.writable = true;
-            if self.outboxes.unsent(id) > 0 {
+            if conn.has_output(&self.outboxes) {
                 self.to_flush.push(id);
             }
         }
@@ -118,19 +151,77 @@ impl Server {
         let mut scratch = std::mem::take(&mut self.scratch);
         if let Some(conn) = self.conn(id) {
             conn.queued = false;
-            if let State::Draining(_) = conn.state {
-                conn.drain(&mut scratch);
-                if conn.state == State::Closed {
-                    self.closed.push(id);
+            match conn.state {
+                State::Open => self.read_lines(now, id, &mut scratch),
+                State::Flushing(_) => self.read_handshake(now, id, &mut scratch),
+                State::Draining(_) => {
+                    conn.drain(&mut scratch);
+                    if conn.state == State::Closed {
+                        self.closed.push(id);
+                    }
                 }
-            } else {
-                self.read_lines(now, id, &mut scratch);
+                State::Closed => {}
             }
         }
         self.scratch = scratch;
+        // Reading makes TLS say things of its own.
+        if self.conns.get(id.slot()).is_some_and(Conn::is_pending) {
+            self.to_flush.push(id);
+        }
         if !self.is_behind(id) {
             self.wake(id);
         }
+    }
+
+    /// Goes on with the handshake of one who is only told why it is turned away.
+    fn read_handshake(&mut self, now: Instant, id: ConnId, scratch: &mut [u8]) {
+        while let Some(conn) = self.conn(id).filter(|conn| conn.has_input()) {
+            match conn.read(scratch) {
+                Ok(Input::Ended) => return self.lose(now, id, CloseReason::EndOfInput),
+                Ok(_) => self.notice_handshake(now, id),
+                Err(kind) => return self.input_failed(now, id, kind),
+            }
+        }
+    }
+
+    /// After a read: if the handshake is done the chat hears of the client, or the client of why it
+    /// is turned away.
+    fn notice_handshake(&mut self, now: Instant, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.handshaking) else {
+            return;
+        };
+        if !conn.handshake_is_done() {
+            return;
+        }
+        conn.handshaking = false;
+        self.acceptor.handshake_ended();
+        if conn.state == State::Open {
+            // Over TLS nobody speaks another protocol below the lines by mistake.
+            conn.recognised = true;
+            self.timers.set(id, &mut conn.deadline, None);
+            let peer = conn.peer;
+            self.tell_chat(now, Event::Connected { id, peer });
+        }
+        self.to_flush.push(id);
+    }
+
+    /// A read failed. What the peer did wrong below the lines it is told by an alert.
+    fn input_failed(&mut self, now: Instant, id: ConnId, kind: ErrorKind) {
+        let Some(conn) = self.conn(id) else { return };
+        let Some(failure) = conn.failure() else {
+            return self.lose(now, id, CloseReason::Failed(kind));
+        };
+        if std::mem::take(&mut conn.handshaking) {
+            let ip = conn.peer.ip();
+            self.acceptor.handshake_ended();
+            self.refusal_log.note(now, ip, format_args!("TLS handshake failed: {failure}"));
+        } else {
+            log::debug!("{}: {failure}", conn.peer);
+        }
+        self.end_session(now, id, CloseReason::Failed(kind));
+        // Nothing but the alert is owed any more.
+        self.outboxes.close(id);
+        self.begin_close(now, id);
     }
 
     /// Whether so much output waits for this client that its input waits, too.
@@ -151,6 +242,9 @@ impl Server {
                 continue;
             }
             if conn.input_ended {
+                if conn.handshaking {
+                    return self.lose(now, id, CloseReason::EndOfInput);
+                }
                 return self.end_of_input(now, id);
             }
             if !conn.readable {
@@ -159,6 +253,7 @@ impl Server {
             match conn.read(scratch) {
                 Ok(Input::Bytes(n)) => {
                     bytes = bytes.saturating_sub(n);
+                    self.notice_handshake(now, id);
                     let input = scratch.get(..n).unwrap_or_default();
                     let used = self.handle_bytes(now, id, input, &mut lines);
                     let rest = input.get(used..).unwrap_or_default();
@@ -166,15 +261,16 @@ impl Server {
                         self.keep_unread(id, rest.to_vec());
                     }
                 }
-                Ok(Input::Blocked | Input::Ended) => {}
-                Err(kind) => return self.lose(now, id, CloseReason::Failed(kind)),
+                Ok(Input::Blocked | Input::Ended) => self.notice_handshake(now, id),
+                Err(kind) => return self.input_failed(now, id, kind),
             }
         }
     }
 
     fn keep_unread(&mut self, id: ConnId, unread: Vec<u8>) {
         if let Some(conn) = self.conn(id).filter(|conn| conn.state == State::Open) {
-            conn.unread = unread;
+            // A buffer that is done with is given back, not kept for the next flood.
+            conn.unread = if unread.is_empty() { Vec::new() } else { unread };
         }
     }
 
@@ -244,12 +340,12 @@ impl Server {
     fn flush(&mut self, now: Instant, id: ConnId) {
         self.outboxes.end_turn(id);
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
-        if !matches!(conn.state, State::Open | State::Flushing) {
+        if !matches!(conn.state, State::Open | State::Flushing(_)) {
             return;
         }
         match conn.flush(now, &mut self.outboxes) {
             Err(kind) => self.lose(now, id, CloseReason::Failed(kind)),
-            Ok(true) if conn.state == State::Flushing => self.shut(now, id),
+            Ok(true) if conn.is_flushing() => self.shut(now, id),
             Ok(true) => {
                 self.timers.set(id, &mut conn.deadline, None);
                 self.wake(id);
@@ -288,12 +384,14 @@ impl Server {
         if conn.state != State::Open {
             return;
         }
-        conn.state = State::Flushing;
+        conn.state = State::Flushing(now + FLUSH_TIMEOUT);
+        conn.progress = now;
         conn.unread = Vec::new();
         if std::mem::take(&mut conn.paused) {
             self.jobs.cancel(id);
         }
-        self.timers.set(id, &mut conn.deadline, Some(now + FLUSH_TIMEOUT));
+        let until = now + FLUSH_TIMEOUT.min(self.limits.send_stall);
+        self.timers.set(id, &mut conn.deadline, Some(until));
         self.to_flush.push(id);
     }
 
@@ -304,10 +402,15 @@ impl Server {
             return;
         }
         conn.state = State::Closed;
-        if std::mem::take(&mut conn.paused) {
+        self.closed.push(id);
+        self.end_session(now, id, reason);
+    }
+
+    /// The chat hears that a client is gone, and its password job is forgotten.
+    fn end_session(&mut self, now: Instant, id: ConnId, reason: CloseReason) {
+        if self.conns.get_mut(id.slot()).is_some_and(|conn| std::mem::take(&mut conn.paused)) {
             self.jobs.cancel(id);
         }
-        self.closed.push(id);
         self.tell_chat(now, Event::Closed { id, reason });
     }
 
@@ -317,6 +420,11 @@ impl Server {
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
         conn.deadline = None;
         match conn.state {
+            State::Open if conn.handshaking => {
+                let ip = conn.peer.ip();
+                self.refusal_log.note(now, ip, "TLS handshake took too long");
+                self.lose(now, id, CloseReason::LoginTimeout);
+            }
             State::Open => {
                 let until = conn.progress + stall;
                 if until > now {
@@ -325,13 +433,20 @@ impl Server {
                     self.lose(now, id, CloseReason::SendStalled);
                 }
             }
-            State::Flushing => {
-                log::debug!("{} did not take its last words in time", conn.peer);
-                self.lose(now, id, CloseReason::SendStalled);
+            State::Flushing(end) => {
+                let until = (conn.progress + stall).min(end);
+                if until > now {
+                    self.timers.set(id, &mut conn.deadline, Some(until));
+                } else {
+                    log::debug!("{} did not take its last words in time", conn.peer);
+                    self.lose(now, id, CloseReason::SendStalled);
+                }
             }
-            State::Draining(_) | State::Closed => {
-                self.lose(now, id, CloseReason::EndOfInput);
+            State::Draining(_) => {
+                conn.state = State::Closed;
+                self.closed.push(id);
             }
+            State::Closed => {}
         }
     }
 
@@ -344,9 +459,12 @@ impl Server {
             let mut conn = self.conns.remove(id.slot());
             self.timers.set(id, &mut conn.deadline, None);
             self.outboxes.close(id);
-            match conn.counted {
-                Some(addr) => self.by_address.close(addr),
-                None => self.refusals -= 1,
+            if conn.handshaking {
+                self.acceptor.handshake_ended();
+            }
+            match conn.admission {
+                Admission::Counted(addr) => self.by_address.close(addr),
+                Admission::Refused => self.refusals -= 1,
             }
         }
     }

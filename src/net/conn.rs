@@ -7,9 +7,11 @@
 //!
 //! Readiness is latched here and cleared by `WouldBlock` only. Knows nothing of chat.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice, Read as _};
 use std::net::SocketAddr;
 use std::time::Instant;
+
+use mio::net::TcpStream;
 
 use super::transport::Transport;
 use crate::id::ConnId;
@@ -23,21 +25,29 @@ use crate::rate::AddrKey;
 pub(super) enum State {
     /// Lines come in, output goes out.
     Open,
-    /// Input is left alone; what is owed goes out.
-    Flushing,
+    /// Input is left alone; what is owed goes out, until this time at the latest.
+    Flushing(Instant),
     /// Our direction is shut; input is dropped, so many bytes of it so far.
     Draining(usize),
     /// Over. The slot is freed at the end of the turn.
     Closed,
 }
 
+/// What a connection counts as while it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// One of this address's.
+    Counted(AddrKey),
+    /// One that was turned away and is told why.
+    Refused,
+}
+
 /// One client.
-#[derive(Debug)]
 pub(super) struct Conn {
     pub(super) id: ConnId,
     pub(super) peer: SocketAddr,
-    /// The address it is counted under; `None` if it was turned away and is not counted.
-    pub(super) counted: Option<AddrKey>,
+    /// What it counts as.
+    pub(super) admission: Admission,
     pub(super) state: State,
     pub(super) decoder: LineDecoder,
     /// Bytes read and not decoded yet: a budget ended, or a password is being checked.
@@ -52,6 +62,8 @@ pub(super) struct Conn {
     pub(super) paused: bool,
     /// The peer has ended its direction.
     pub(super) input_ended: bool,
+    /// The TLS handshake is under way; the chat does not know of the client yet.
+    pub(super) handshaking: bool,
     /// The first byte was looked at.
     pub(super) recognised: bool,
     /// What this waits for in its state: progress, the flush, the drain.
@@ -72,12 +84,28 @@ pub(super) enum Input {
     Ended,
 }
 
+/// What one attempt to write came to.
+enum Written {
+    /// Something left, or is on its way.
+    Some,
+    /// There was nothing left to write.
+    All,
+    /// There may be something, but its time is after the handshake.
+    NotYet,
+}
+
 impl Conn {
-    pub(super) fn new(id: ConnId, peer: SocketAddr, transport: Transport, now: Instant) -> Self {
+    pub(super) fn new(
+        id: ConnId,
+        peer: SocketAddr,
+        admission: Admission,
+        transport: Transport,
+        now: Instant,
+    ) -> Self {
         Self {
             id,
             peer,
-            counted: None,
+            admission,
             state: State::Open,
             decoder: LineDecoder::default(),
             unread: Vec::new(),
@@ -87,6 +115,7 @@ impl Conn {
             queued: false,
             paused: false,
             input_ended: false,
+            handshaking: transport.is_handshaking(),
             recognised: false,
             deadline: None,
             progress: now,
@@ -95,8 +124,23 @@ impl Conn {
     }
 
     /// The socket, to be registered.
-    pub(super) fn transport(&mut self) -> &mut Transport {
-        &mut self.transport
+    pub(super) fn socket(&mut self) -> &mut TcpStream {
+        self.transport.socket()
+    }
+
+    /// Whether the handshake that was under way is over, well or not.
+    pub(super) fn handshake_is_done(&self) -> bool {
+        !self.transport.is_handshaking()
+    }
+
+    /// Whether the transport has bytes of its own to send.
+    pub(super) fn is_pending(&self) -> bool {
+        self.transport.is_pending()
+    }
+
+    /// What the peer did wrong below the lines.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.transport.failure()
     }
 
     /// Whether lines of this client may be handled now.
@@ -111,7 +155,9 @@ impl Conn {
                 !self.paused && (self.readable || self.input_ended || !self.unread.is_empty())
             }
             State::Draining(_) => self.readable,
-            State::Flushing | State::Closed => false,
+            // What is owed cannot be said before the handshake is done, which takes reading.
+            State::Flushing(_) => self.handshaking && self.readable,
+            State::Closed => false,
         }
     }
 
@@ -135,27 +181,57 @@ impl Conn {
         }
     }
 
-    /// Writes from the outbox until it is empty or the kernel takes no more. True if it is empty.
+    /// Whether this is being closed behind what it is owed.
+    pub(super) fn is_flushing(&self) -> bool {
+        matches!(self.state, State::Flushing(_))
+    }
+
+    /// Whether a flush would do anything.
+    pub(super) fn has_output(&self, out: &Outboxes) -> bool {
+        self.is_flushing() || self.transport.is_pending() || out.unsent(self.id) > 0
+    }
+
+    /// Writes from the outbox until everything is out or the kernel takes no more. True if
+    /// everything is out; of a connection that is being closed that is also its protocol's last
+    /// word.
     pub(super) fn flush(&mut self, now: Instant, out: &mut Outboxes) -> Result<bool, ErrorKind> {
         while self.writable {
-            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let filled = out.slices(self.id, &mut slices);
-            let slices = slices.get(..filled).unwrap_or_default();
-            if slices.is_empty() {
-                return Ok(true);
-            }
-            match self.transport.write(slices) {
-                Ok(0) => return Err(ErrorKind::WriteZero),
-                Ok(n) => {
-                    out.advance(self.id, n);
-                    self.progress = now;
-                }
+            match self.write_once(out) {
+                Ok(Written::Some) => self.progress = now,
+                Ok(Written::All) => return Ok(true),
+                Ok(Written::NotYet) => return Ok(false),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => self.writable = false,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(e.kind()),
             }
         }
-        Ok(out.unsent(self.id) == 0)
+        Ok(!self.has_output(out))
+    }
+
+    fn write_once(&mut self, out: &mut Outboxes) -> io::Result<Written> {
+        if self.transport.is_pending() {
+            return match self.transport.flush()? {
+                0 => Err(ErrorKind::WriteZero.into()),
+                _ => Ok(Written::Some),
+            };
+        }
+        if self.handshaking {
+            return Ok(Written::NotYet);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+        let filled = out.slices(self.id, &mut slices);
+        let slices = slices.get(..filled).unwrap_or_default();
+        if slices.is_empty() {
+            let last_word = self.is_flushing() && self.transport.close();
+            return Ok(if last_word { Written::Some } else { Written::All });
+        }
+        match self.transport.write(slices)? {
+            0 => Err(ErrorKind::WriteZero.into()),
+            n => {
+                out.advance(self.id, n);
+                Ok(Written::Some)
+            }
+        }
     }
 
     /// Ends our direction. The next state is `Closed` if the peer has ended its own already.
@@ -168,10 +244,15 @@ impl Conn {
     /// Reads and drops what the peer still sends, until it ends, fails, or has sent too much.
     pub(super) fn drain(&mut self, scratch: &mut [u8]) {
         while let State::Draining(dropped) = self.state {
-            self.state = match self.read(scratch) {
-                Ok(Input::Bytes(n)) if dropped + n <= DRAIN_BYTES => State::Draining(dropped + n),
-                Ok(Input::Blocked) => return,
-                Ok(Input::Bytes(_) | Input::Ended) | Err(_) => State::Closed,
+            // From the socket itself: what it means does not matter any more.
+            self.state = match self.socket().read(scratch) {
+                Ok(n) if n > 0 && dropped + n <= DRAIN_BYTES => State::Draining(dropped + n),
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return;
+                }
+                Ok(_) | Err(_) => State::Closed,
             };
         }
     }

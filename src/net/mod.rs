@@ -2,13 +2,16 @@
 //!
 //! Moves bytes, keeps readiness, closes things, and reads the clock; decides nothing about chat.
 //! `server` is the loop, `conn` one client's life, `accept` how clients come in, `transport` what a
-//! connection speaks below its lines.
+//! connection speaks below its lines, with `tls` and its `certificate`.
 
 mod accept;
+mod certificate;
 mod clients;
 mod conn;
 mod server;
+pub mod tls;
 mod transport;
 
 pub use accept::StartError;
+pub use certificate::CertificateError;
 pub use server::{Ended, Server};

@@ -18,17 +18,19 @@ use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 
 use super::accept::{self, Acceptor, StartError};
+use super::certificate::Certificate;
 use super::conn::{Conn, State};
-use crate::chat::{Chat, Event, Request};
+use crate::chat::{Chat, CloseReason, Event, Request};
 use crate::config::Config;
 use crate::id::{ConnId, MAX_SLOTS, reserved_token};
 use crate::limits::{
-    ACCEPTS_PER_TURN, EVENTS_PER_TURN, PASSWORD_SLICE, READ_BUFFER_BYTES, SHUTDOWN_TIMEOUT,
-    input_pause_bytes,
+    ACCEPTS_PER_TURN, EVENTS_PER_TURN, HANDSHAKES_PER_TURN, PASSWORD_SHARE, PASSWORD_SLICE,
+    READ_BUFFER_BYTES, SERVE_TIME, SHUTDOWN_TIMEOUT, input_pause_bytes,
 };
 use crate::outbox::Outboxes;
 use crate::password::{Job, Jobs, Outcome};
 use crate::rate::Connections;
+use crate::refusal::RefusalLog;
 use crate::timers::Timers;
 
 const SIGNALS: Token = Token(reserved_token(0));
@@ -47,6 +49,7 @@ pub struct Server {
     poll: Poll,
     signals: Signals,
     pub(super) acceptor: Acceptor,
+    pub(super) certificate: Option<Certificate>,
     pub(super) conns: Slab<Conn>,
     pub(super) outboxes: Outboxes,
     pub(super) chat: Chat,
@@ -64,6 +67,7 @@ pub struct Server {
     pub(super) by_address: Connections,
     /// Turned-away connections that are still closing.
     pub(super) refusals: usize,
+    pub(super) refusal_log: RefusalLog,
     pub(super) generation: u32,
     pub(super) limits: Limits,
     /// When the shutdown under way ends.
@@ -94,14 +98,26 @@ impl Server {
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)
             .map_err(|e| StartError::System("signals", e))?;
-        let addrs: Vec<SocketAddr> = config.listen.into_iter().collect();
+        let certificate = match config.tls_listen {
+            Some(_) => Certificate::load(&config.tls).map_err(StartError::Certificate)?,
+            None => None,
+        };
+        let tls_addr = config.tls_listen.filter(|_| certificate.is_some());
+        let addrs: Vec<(SocketAddr, bool)> = [(config.listen, false), (tls_addr, true)]
+            .into_iter()
+            .filter_map(|(addr, tls)| Some((addr?, tls)))
+            .collect();
+        if addrs.is_empty() {
+            return Err(StartError::Nowhere);
+        }
         let fit = accept::raise_descriptor_limit();
         let max_connections = config.max_connections.unwrap_or(fit).min(MAX_SLOTS);
         if max_connections > fit {
             log::warn!("CHAT_MAX_CONNECTIONS is {max_connections}, but descriptors allow {fit}");
         }
         Ok(Self {
-            acceptor: Acceptor::open(&addrs, poll.registry())?,
+            acceptor: Acceptor::open(&addrs, config.tls_max_handshakes, poll.registry())?,
+            certificate,
             poll,
             signals,
             conns: Slab::new(),
@@ -115,6 +131,7 @@ impl Server {
             scratch: vec![0; READ_BUFFER_BYTES],
             by_address: Connections::default(),
             refusals: 0,
+            refusal_log: RefusalLog::default(),
             generation: 0,
             limits: Limits {
                 max_connections,
@@ -128,9 +145,10 @@ impl Server {
         })
     }
 
-    /// The addresses that are listened on, as the start-up lines show them.
-    pub fn addrs(&self) -> impl Iterator<Item = String> {
-        self.acceptor.addrs().map(accept::display)
+    /// The addresses that are listened on for TLS, or for plain lines, as the start-up lines show
+    /// them.
+    pub fn addrs(&self, tls: bool) -> impl Iterator<Item = String> {
+        self.acceptor.addrs(tls).map(accept::display)
     }
 
     /// How many clients are let in at once.
@@ -179,11 +197,7 @@ impl Server {
         for n in 0..self.acceptor.len() {
             self.accept(now, n);
         }
-        for _ in 0..self.ready.len() {
-            if let Some(id) = self.ready.pop_front() {
-                self.serve(now, id);
-            }
-        }
+        self.serve_ready(now);
         self.fire_timers(now);
         self.settle(now);
         if !self.jobs.is_empty() {
@@ -209,10 +223,31 @@ impl Server {
         Some(next.saturating_duration_since(now))
     }
 
+    /// Serves everybody who was ready when this turn began, but few handshakes: each costs as much
+    /// as hundreds of messages.
+    fn serve_ready(&mut self, now: Instant) {
+        let mut handshakes = HANDSHAKES_PER_TURN;
+        let end = read_clock() + SERVE_TIME;
+        for _ in 0..self.ready.len() {
+            if read_clock() >= end {
+                return;
+            }
+            let Some(id) = self.ready.pop_front() else { return };
+            if self.conn(id).is_some_and(|conn| conn.handshaking) {
+                if handshakes == 0 {
+                    self.ready.push_back(id);
+                    continue;
+                }
+                handshakes -= 1;
+            }
+            self.serve(now, id);
+        }
+    }
+
     fn accept(&mut self, now: Instant, listener: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.acceptor.accept(now, listener) {
-                accept::Accepted::Client(stream, peer) => self.admit(now, stream, peer),
+                accept::Accepted::Client(stream, peer, tls) => self.admit(now, stream, peer, tls),
                 accept::Accepted::Nobody => {}
                 accept::Accepted::Done => return,
             }
@@ -265,9 +300,11 @@ impl Server {
         }
     }
 
-    /// Does rounds of password work for a short while.
+    /// Does rounds of password work for a while that goes by how long the turn has been.
     fn work_on_passwords(&mut self, now: Instant) {
-        let end = read_clock() + PASSWORD_SLICE;
+        let clock = read_clock();
+        let share = clock.duration_since(now) / PASSWORD_SHARE;
+        let end = clock + share.clamp(*PASSWORD_SLICE.start(), *PASSWORD_SLICE.end());
         while !self.jobs.is_empty() {
             if let Some((id, outcome)) = self.jobs.advance() {
                 self.finish_job(now, id, outcome);
@@ -300,25 +337,46 @@ impl Server {
 
     fn take_signals(&mut self, now: Instant) -> Option<Ended> {
         let mut ended = None;
+        // Two that come together are one wish.
+        let was_ending = self.shutdown.is_some();
         let pending: Vec<i32> = self.signals.pending().collect();
         for signal in pending {
             match signal {
                 SIGUSR1 => self.log_state(),
-                SIGHUP => log::info!("hang-up signal: nothing to reload"),
-                _ if self.shutdown.is_some() => {
+                SIGHUP => self.reload(),
+                _ if was_ending => {
                     log::warn!("second signal: ending at once");
                     ended = Some(Ended::AtOnce);
                 }
-                _ => self.begin_shutdown(now),
+                _ if self.shutdown.is_none() => self.begin_shutdown(now),
+                _ => {}
             }
         }
         ended
+    }
+
+    /// Reads the certificate again, for the connections to come.
+    fn reload(&mut self) {
+        match self.certificate.as_mut().map(Certificate::reload) {
+            None => log::info!("hang-up signal: TLS is off, nothing to reload"),
+            Some(Ok(())) => log::info!("certificate reloaded"),
+            Some(Err(error)) => log::error!("the old certificate stays in use - {error}"),
+        }
     }
 
     fn begin_shutdown(&mut self, now: Instant) {
         log::info!("shutting down - {} connections", self.conns.len());
         self.acceptor.close();
         self.shutdown = Some(now + SHUTDOWN_TIMEOUT);
+        let handshaking: Vec<_> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| conn.handshaking)
+            .map(|(_, conn)| conn.id)
+            .collect();
+        for id in handshaking {
+            self.lose(now, id, CloseReason::Shutdown);
+        }
         self.tell_chat(now, Event::Shutdown);
     }
 

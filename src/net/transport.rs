@@ -1,40 +1,94 @@
-//! What a connection speaks below its lines: plain TCP.
+//! What a connection speaks below its lines: plain TCP, or TLS over it. The connection, the outbox
+//! and the chat do not know which.
 //!
-//! Reads and writes without blocking and keeps no readiness: the connection does.
+//! Never blocks and keeps no readiness: `WouldBlock` is handed up, and the connection remembers it.
 
-use std::io::{self, IoSlice, Read as _, Write as _};
+use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
 
+use super::tls::{Broken, TlsSession};
+
+/// Bytes taken from the wire in one read of a TLS connection: a few records of chat.
+const WIRE_READ: usize = 4 * 1024;
+
 /// One client's byte stream.
-#[derive(Debug)]
 pub(super) struct Transport {
-    stream: TcpStream,
+    socket: TcpStream,
+    tls: Option<Box<TlsSession>>,
 }
 
 impl Transport {
-    pub(super) fn plain(stream: TcpStream) -> Self {
-        Self { stream }
+    /// Plain TCP, or TLS if there is a session for it.
+    pub(super) fn new(socket: TcpStream, tls: Option<Box<TlsSession>>) -> Self {
+        Self { socket, tls }
     }
 
-    /// The socket, to be registered.
-    pub(super) fn stream(&mut self) -> &mut TcpStream {
-        &mut self.stream
+    /// The socket, to be registered, or drained of bytes that no longer matter.
+    pub(super) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
     }
 
-    /// Reads what there is; 0 is the end of input.
+    /// Whether nothing can be said yet, nor heard.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// What the peer did wrong below the lines.
+    pub(super) fn failure(&self) -> Option<String> {
+        Some(self.tls.as_ref()?.failure()?.to_string())
+    }
+
+    /// Reads what there is; 0 is the end of input. A handshake goes on in here, and what it has to
+    /// say is pending afterwards.
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(into)
+        let Some(tls) = &mut self.tls else { return self.socket.read(into) };
+        loop {
+            let n = tls.take_plaintext(into);
+            if n > 0 || tls.has_ended() {
+                return Ok(n);
+            }
+            let mut wire = [0; WIRE_READ];
+            let n = self.socket.read(&mut wire)?;
+            if n == 0 {
+                // No close_notify: as good as one for us, since lines have ends of their own.
+                return Ok(0);
+            }
+            tls.receive(wire.get(..n).unwrap_or_default())
+                .map_err(|Broken| ErrorKind::InvalidData)?;
+        }
     }
 
-    /// Writes from the front of these slices as much as the kernel takes.
+    /// Whether bytes wait to be sent that the outbox does not know of.
+    pub(super) fn is_pending(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| !tls.outgoing().is_empty())
+    }
+
+    /// Sends some of what is pending.
+    pub(super) fn flush(&mut self) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return Ok(0) };
+        let n = self.socket.write(tls.outgoing())?;
+        tls.advance(n);
+        Ok(n)
+    }
+
+    /// Takes output from the front of these slices: as much as the kernel does, or one record, which
+    /// is pending then. To be called only when nothing is pending.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.stream.write_vectored(slices)
+        match &mut self.tls {
+            None => self.socket.write_vectored(slices),
+            Some(tls) => tls.encrypt(slices).map_err(|Broken| ErrorKind::InvalidData.into()),
+        }
     }
 
-    /// Ends our direction of the stream, behind everything written.
+    /// Says the last word of the protocol, if it has one and it was not said: it is pending then.
+    pub(super) fn close(&mut self) -> bool {
+        self.tls.as_mut().is_some_and(|tls| tls.close())
+    }
+
+    /// Ends our direction of the stream, behind everything sent.
     pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
-        self.stream.shutdown(Shutdown::Write)
+        self.socket.shutdown(Shutdown::Write)
     }
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub, clippy::cast_possible_truncation)]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -16,10 +16,12 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Server {
     child: Child,
     pub addr: SocketAddr,
+    /// Where it speaks TLS, if it does.
+    pub tls_addr: Option<SocketAddr>,
     /// What it wrote to standard output before it was ready.
     pub start_lines: String,
     log: Arc<Mutex<String>>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// The binary in an empty directory, with none of this process's settings.
@@ -77,13 +79,20 @@ impl Server {
             let read = stdout.read_line(&mut start_lines).unwrap();
             assert!(read > 0, "no start: {start_lines}{}", log.lock().unwrap());
         }
-        let port = start_lines.lines().find_map(|line| line.strip_prefix("Port: ")).unwrap();
-        let port = port.split(", ").next().unwrap();
+        let line = |start| start_lines.lines().find_map(|line| line.strip_prefix(start));
+        let port = line("Port: ").unwrap();
+        let local = |port: &str| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port.parse().unwrap());
         let addr = match port.strip_prefix(':') {
-            Some(port) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port.parse().unwrap()),
+            Some(port) => local(port),
             None => port.parse().unwrap(),
         };
-        Self { child, addr, start_lines, log, _dir: dir }
+        let tls_addr = line("TLS enabled on port ").map(local);
+        Self { child, addr, tls_addr, start_lines, log, dir }
+    }
+
+    /// The directory it runs in.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     pub fn pid(&self) -> u32 {
@@ -169,17 +178,29 @@ impl Drop for Server {
 }
 
 /// One connection to the server.
-pub struct Client {
-    pub stream: TcpStream,
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     /// Everything received and not yet taken by an `expect`.
     buffer: Vec<u8>,
 }
 
 impl Client {
     pub fn new(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
+        prepare(&stream);
+        Self { stream, buffer: Vec::new() }
+    }
+}
+
+/// Reads wait for a moment only, so that every wait can have an end of its own.
+fn prepare(stream: &TcpStream) {
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Over a stream whose reads time out.
+    pub fn over(stream: S) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 

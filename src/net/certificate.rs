@@ -1,0 +1,161 @@
+//! The certificate and its key: read at start and on SIGHUP, never otherwise.
+//!
+//! Owns the TLS settings that new connections get. A pair that is no good is an error at start, and
+//! leaves the one in use in place afterwards.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::{Error, InconsistentKeys, ServerConfig};
+
+use crate::config::TlsFiles;
+
+/// What is wrong with the files. `Display` is one line that names the variable and the file.
+#[derive(Debug)]
+pub enum CertificateError {
+    /// One of the two is not there (the variable, its file), but the other is.
+    Missing(&'static str, PathBuf, PathBuf),
+    /// A file cannot be read.
+    Unreadable(&'static str, PathBuf, io::Error),
+    /// There is no certificate, or no key, in a file.
+    Empty(&'static str, PathBuf, &'static str),
+    /// The key is not that of the certificate.
+    Mismatch(PathBuf, PathBuf),
+    /// TLS cannot work with it.
+    Unusable(PathBuf, Error),
+}
+
+const CERT: &str = "CHAT_TLS_CERT";
+const KEY: &str = "CHAT_TLS_KEY";
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(name, path, other) => {
+                let (path, other) = (path.display(), other.display());
+                write!(f, "{name}: {path} is missing, and {other} is of no use without it")
+            }
+            Self::Unreadable(name, path, error) => {
+                let error = super::accept::system_text(error);
+                write!(f, "{name}: cannot read {}: {error}", path.display())
+            }
+            Self::Empty(name, path, what) => {
+                write!(f, "{name}: there is no {what} in {} (PEM is needed)", path.display())
+            }
+            Self::Mismatch(key, cert) => write!(
+                f,
+                "{KEY}: the key in {} is not that of the certificate in {}",
+                key.display(),
+                cert.display()
+            ),
+            Self::Unusable(path, error) => {
+                write!(f, "{CERT}: cannot use {}: {error}", path.display())
+            }
+        }
+    }
+}
+
+/// What new TLS connections are made with.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    files: TlsFiles,
+    /// Outlives a reload, so that old sessions can still be resumed. Its keys rotate.
+    tickets: Arc<dyn ProducesTickets>,
+    config: Arc<ServerConfig>,
+}
+
+impl Certificate {
+    /// Reads the pair. `None` if neither file is there and nobody named them.
+    pub(super) fn load(files: &TlsFiles) -> Result<Option<Self>, CertificateError> {
+        let (cert, key) = (exists(&files.cert), exists(&files.key));
+        if !cert && !key && !files.named {
+            return Ok(None);
+        }
+        let tickets =
+            ring::Ticketer::new().map_err(|e| CertificateError::Unusable(files.cert.clone(), e))?;
+        let config = read(files, &tickets)?;
+        Ok(Some(Self { files: files.clone(), tickets, config }))
+    }
+
+    /// Reads the pair again. If it is no good the old one stays.
+    pub(super) fn reload(&mut self) -> Result<(), CertificateError> {
+        self.config = read(&self.files, &self.tickets)?;
+        Ok(())
+    }
+
+    /// The settings for a new connection.
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        self.config.clone()
+    }
+}
+
+/// Whether there is something of this name; what cannot be read is there, too.
+fn exists(path: &Path) -> bool {
+    !matches!(path.symlink_metadata(), Err(e) if e.kind() == io::ErrorKind::NotFound)
+}
+
+fn read(
+    files: &TlsFiles,
+    tickets: &Arc<dyn ProducesTickets>,
+) -> Result<Arc<ServerConfig>, CertificateError> {
+    for (name, path, other) in [(CERT, &files.cert, &files.key), (KEY, &files.key, &files.cert)] {
+        if !exists(path) {
+            return Err(CertificateError::Missing(name, path.clone(), other.clone()));
+        }
+    }
+    let contents = |name, path: &PathBuf| {
+        fs::read(path).map_err(|e| CertificateError::Unreadable(name, path.clone(), e))
+    };
+    let chain = certificates(&contents(CERT, &files.cert)?);
+    if chain.is_empty() {
+        return Err(CertificateError::Empty(CERT, files.cert.clone(), "certificate"));
+    }
+    let key = private_key(&contents(KEY, &files.key)?)
+        .ok_or_else(|| CertificateError::Empty(KEY, files.key.clone(), "private key"))?;
+    warn_if_readable_by_all(&files.key);
+    let unusable = |e| match e {
+        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            CertificateError::Mismatch(files.key.clone(), files.cert.clone())
+        }
+        e => CertificateError::Unusable(files.cert.clone(), e),
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(unusable)?;
+    config.ticketer = tickets.clone();
+    // Tickets are kept by the clients; a table of sessions here would be memory for the same thing.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}
+
+// PEM is read in these two functions only: rustls-pemfile is a thin wrapper that is no longer
+// maintained (RUSTSEC-2025-0134), to be replaced here when there is a need.
+
+fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    rustls_pemfile::certs(&mut &*pem).filter_map(Result::ok).collect()
+}
+
+fn private_key(pem: &[u8]) -> Option<PrivateKeyDer<'static>> {
+    rustls_pemfile::private_key(&mut &*pem).ok().flatten()
+}
+
+#[cfg(unix)]
+fn warn_if_readable_by_all(key: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    if fs::metadata(key).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
+        log::warn!("{KEY}: everybody can read {}; chmod 600 it", key.display());
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_readable_by_all(_: &Path) {}

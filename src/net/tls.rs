@@ -1,0 +1,245 @@
+//! TLS on one connection, over rustls's unbuffered API: it owns no socket and keeps no buffers when
+//! at rest, so that an idle connection costs little more than its keys.
+//!
+//! Bytes from the wire go in, plaintext comes out, and what is to be sent waits in `outgoing`, at
+//! most one record of the caller's and what rustls itself adds (handshake, tickets, alerts). The
+//! caller offers more only when that has left: the backlog is the outbox's, where it is counted.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+};
+use rustls::{Error, ServerConfig};
+
+/// The plaintext of one record (RFC 8446, section 5.1), and so of one write.
+const MAX_PLAINTEXT: usize = 16 * 1024;
+
+/// More than a record adds to its plaintext: header, nonce, content type, tag (RFC 8446, section
+/// 5.2; RFC 5288, section 3). Where it is not enough rustls says so.
+const RECORD_OVERHEAD: usize = 64;
+
+/// One connection's TLS.
+pub struct TlsSession {
+    tls: UnbufferedServerConnection,
+    /// Received and not decrypted: part of a record. Empty at rest.
+    incoming: Vec<u8>,
+    /// Decrypted and not taken yet. Empty at rest.
+    plaintext: Vec<u8>,
+    /// Encrypted and not sent yet. Empty at rest.
+    outgoing: Vec<u8>,
+    /// How much of `outgoing` is sent.
+    sent: usize,
+    /// The peer has said close_notify.
+    ended: bool,
+    /// We have said close_notify.
+    closed: bool,
+    /// What the peer did wrong; an alert about it is in `outgoing`.
+    failed: Option<Error>,
+}
+
+/// The session is of no use any more; see [`TlsSession::failure`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken;
+
+/// What to do when rustls is ready for our data.
+enum Task<'a> {
+    Nothing,
+    Encrypt(&'a [u8]),
+    Close,
+}
+
+impl TlsSession {
+    /// The server's side of a new connection.
+    ///
+    /// # Errors
+    /// The settings cannot be used.
+    pub fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
+        Ok(Self {
+            tls: UnbufferedServerConnection::new(config)?,
+            incoming: Vec::new(),
+            plaintext: Vec::new(),
+            outgoing: Vec::new(),
+            sent: 0,
+            ended: false,
+            closed: false,
+            failed: None,
+        })
+    }
+
+    /// Whether the handshake is still under way.
+    pub fn is_handshaking(&self) -> bool {
+        self.failed.is_none() && self.tls.is_handshaking()
+    }
+
+    /// What the peer did wrong, if it did.
+    pub fn failure(&self) -> Option<&Error> {
+        self.failed.as_ref()
+    }
+
+    /// Whether the peer has ended its direction, and all of it was taken.
+    pub fn has_ended(&self) -> bool {
+        self.ended && self.plaintext.is_empty()
+    }
+
+    /// Takes bytes from the wire.
+    ///
+    /// # Errors
+    /// They are not what they should be. See [`TlsSession::failure`]; an alert is to be sent.
+    pub fn receive(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        self.incoming.extend_from_slice(bytes);
+        self.process(Task::Nothing)
+    }
+
+    /// Moves plaintext out, and gives how much.
+    pub fn take_plaintext(&mut self, into: &mut [u8]) -> usize {
+        let n = self.plaintext.len().min(into.len());
+        for (to, from) in into.iter_mut().zip(self.plaintext.drain(..n)) {
+            *to = from;
+        }
+        if self.plaintext.is_empty() {
+            self.plaintext = Vec::new();
+        }
+        n
+    }
+
+    /// Encrypts from the front of these slices what fits into one record, and gives how much that
+    /// is. To be called only when nothing waits to be sent.
+    ///
+    /// # Errors
+    /// There is no encrypting any more: the keys are used up, or the peer did something wrong.
+    pub fn encrypt(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, Broken> {
+        let mut data = Vec::new();
+        for slice in slices {
+            let room = MAX_PLAINTEXT - data.len();
+            data.extend_from_slice(slice.get(..room).unwrap_or(slice));
+        }
+        self.process(Task::Encrypt(&data))?;
+        Ok(data.len())
+    }
+
+    /// Queues our close_notify, once. False if it was queued before, or cannot be any more.
+    pub fn close(&mut self) -> bool {
+        if self.failed.is_some() || std::mem::replace(&mut self.closed, true) {
+            return false;
+        }
+        self.process(Task::Close).is_ok()
+    }
+
+    /// What waits to be sent.
+    pub fn outgoing(&self) -> &[u8] {
+        self.outgoing.get(self.sent..).unwrap_or_default()
+    }
+
+    /// So much of it was sent.
+    pub fn advance(&mut self, n: usize) {
+        self.sent += n;
+        if self.sent >= self.outgoing.len() {
+            self.outgoing = Vec::new();
+            self.sent = 0;
+        }
+    }
+
+    /// Lets rustls work until it needs more from the wire or has done the task. Nothing is sent in
+    /// here, but everything is queued in the order it has to be sent in.
+    fn process(&mut self, mut task: Task<'_>) -> Result<(), Broken> {
+        if self.failed.is_some() {
+            return Err(Broken);
+        }
+        loop {
+            let UnbufferedStatus { mut discard, state } =
+                self.tls.process_tls_records(&mut self.incoming);
+            let mut done = false;
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(Ok(record)) = traffic.next_record() {
+                        discard += record.discard;
+                        self.plaintext.extend_from_slice(record.payload);
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    let encoded = append(&mut self.outgoing, 0, |into| {
+                        data.encode(into).map_err(|e| match e {
+                            EncodeError::InsufficientSize(size) => Some(size),
+                            EncodeError::AlreadyEncoded => None,
+                        })
+                    });
+                    done = encoded.is_err();
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.ended = true,
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    let encrypted = match std::mem::replace(&mut task, Task::Nothing) {
+                        Task::Nothing => Ok(()),
+                        Task::Encrypt(data) => {
+                            append(&mut self.outgoing, data.len() + RECORD_OVERHEAD, |into| {
+                                traffic.encrypt(data, into).map_err(size_wanted)
+                            })
+                        }
+                        Task::Close => append(&mut self.outgoing, RECORD_OVERHEAD, |into| {
+                            traffic.queue_close_notify(into).map_err(size_wanted)
+                        }),
+                    };
+                    if encrypted.is_err() {
+                        self.failed = Some(Error::EncryptError);
+                    }
+                    done = true;
+                }
+                // Early data is not offered. `Closed` and `BlockedHandshake`: nothing more to do.
+                Ok(_) => done = true,
+                Err(error) => {
+                    self.failed.get_or_insert(error);
+                    discard = usize::MAX;
+                }
+            }
+            self.incoming.drain(..discard.min(self.incoming.len()));
+            // After an error there may be an alert to take out, but rustls must not be let at input
+            // again, neither the same nor none: it panics over both (seen with 0.23.46).
+            if done || (self.failed.is_some() && !self.tls.wants_write()) {
+                break;
+            }
+        }
+        if self.incoming.is_empty() || self.failed.is_some() {
+            self.incoming = Vec::new();
+        }
+        if matches!(task, Task::Encrypt(_)) {
+            // Not done, so nothing of it may count as written.
+            self.failed.get_or_insert(Error::EncryptError);
+        }
+        if self.failed.is_some() { Err(Broken) } else { Ok(()) }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // The shape that `map_err` wants.
+fn size_wanted(error: EncryptError) -> Option<InsufficientSizeError> {
+    match error {
+        EncryptError::InsufficientSize(size) => Some(size),
+        EncryptError::EncryptExhausted => None,
+    }
+}
+
+/// Appends what `encode` writes, given this much room or, if that is too little, what it asks for.
+fn append(
+    out: &mut Vec<u8>,
+    room: usize,
+    mut encode: impl FnMut(&mut [u8]) -> Result<usize, Option<InsufficientSizeError>>,
+) -> Result<(), ()> {
+    let start = out.len();
+    let mut room = room;
+    loop {
+        out.resize(start + room, 0);
+        match encode(out.get_mut(start..).unwrap_or_default()) {
+            Ok(n) => {
+                out.truncate(start + n);
+                return Ok(());
+            }
+            Err(Some(size)) if size.required_size > room => room = size.required_size,
+            Err(_) => {
+                out.truncate(start);
+                return Err(());
+            }
+        }
+    }
+}

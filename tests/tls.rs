@@ -1,0 +1,506 @@
+//! The encrypted port: handshakes, streams, endings, certificates.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Output;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{Client, PATIENCE, Server, command, eventually};
+use rustix::process::Signal;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, SignatureScheme,
+    StreamOwned, SupportedProtocolVersion,
+};
+
+// ---- Certificates and clients ----------------------------------------------------------------
+
+/// Puts a new self-signed pair into a directory.
+fn make_pair(dir: &Path) {
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(dir.join("server.crt"), pair.cert.pem()).unwrap();
+    std::fs::write(dir.join("server.key"), pair.signing_key.serialize_pem()).unwrap();
+    private(&dir.join("server.key"));
+}
+
+fn private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn start(settings: &[(&str, &str)]) -> Server {
+    let dir = tempfile::tempdir().unwrap();
+    make_pair(dir.path());
+    let command = command(dir.path());
+    let settings = [&[("CHAT_TLS_LISTEN", "127.0.0.1:0")], settings].concat();
+    Server::spawn(command, dir, &settings)
+}
+
+/// Takes any certificate: what is tested here is the server.
+#[derive(Debug)]
+struct TrustAll;
+
+impl ServerCertVerifier for TrustAll {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn config(version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(TrustAll))
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
+/// Connects and finishes the handshake.
+fn handshake(addr: SocketAddr, config: &Arc<ClientConfig>) -> TlsStream {
+    let tcp = TcpStream::connect(addr).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    tcp.set_nodelay(true).unwrap();
+    let tls = ClientConnection::new(config.clone(), "localhost".try_into().unwrap()).unwrap();
+    let mut stream = StreamOwned::new(tls, tcp);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+    }
+    stream.sock.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    stream
+}
+
+fn connect(server: &Server) -> Client<TlsStream> {
+    Client::over(handshake(server.tls_addr.unwrap(), &config(&TLS13)))
+}
+
+fn login(server: &Server, name: &str) -> Client<TlsStream> {
+    connect(server).login(name)
+}
+
+// ---- Chatting --------------------------------------------------------------------------------
+
+#[test]
+fn both_ports_and_both_versions_lead_into_the_same_lobby() {
+    let server = start(&[]);
+    assert!(server.start_lines.contains("Protocol: TCP + TLS\nTLS enabled on port "));
+    let mut plain = server.login("plain");
+    let tls12 = handshake(server.tls_addr.unwrap(), &config(&TLS12));
+    assert_eq!(tls12.conn.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_2));
+    let mut old = Client::over(tls12).login("old");
+    let mut new = login(&server, "new");
+    assert_eq!(new.stream.conn.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+    for (sender, text) in [("old", "from 1.2"), ("new", "from 1.3"), ("plain", "from plain")] {
+        match sender {
+            "old" => old.send(text),
+            "new" => new.send(text),
+            _ => plain.send(text),
+        }
+        let message = format!("[@_@] {sender} [just now]\n  ╰─> {text}\n");
+        old.expect(&message);
+        new.expect(&message);
+        plain.expect(&message);
+    }
+    for user in [&mut old, &mut new] {
+        user.send("/quit");
+        // An end without close_notify would be an error here.
+        assert!(user.read_to_end().contains("Disconnecting from server. Goodbye!\n"));
+    }
+}
+
+#[test]
+fn sessions_are_resumed_with_tickets() {
+    let server = start(&[]);
+    for version in [&TLS12, &TLS13] {
+        let config = config(version);
+        let kind = |name: &str| {
+            let stream = handshake(server.tls_addr.unwrap(), &config);
+            let kind = stream.conn.handshake_kind();
+            // Reading takes the ticket in.
+            Client::over(stream).login(name).send("/quit");
+            kind
+        };
+        assert_eq!(kind("one"), Some(HandshakeKind::Full));
+        assert_eq!(kind("two"), Some(HandshakeKind::Resumed));
+    }
+}
+
+#[test]
+fn many_pipelined_messages_come_back_in_order() {
+    let server = start(&[]);
+    let mut watcher = server.login("watcher");
+    let mut alice = login(&server, "alice");
+    let text = "x".repeat(900);
+    let all: String = (0..400).map(|n| format!("{n} {text}\n")).collect();
+    let reader = std::thread::spawn(move || {
+        (0..400).for_each(|n| drop(watcher.expect(&format!("╰─> {n} x"))));
+    });
+    alice.send_bytes(all.as_bytes());
+    for n in 0..400 {
+        alice.expect(&format!("╰─> {n} x"));
+    }
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_client_whose_every_byte_comes_alone_is_served() {
+    let server = start(&[]);
+    let tcp = TcpStream::connect(server.tls_addr.unwrap()).unwrap();
+    tcp.set_nodelay(true).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let tls = ClientConnection::new(config(&TLS13), "localhost".try_into().unwrap()).unwrap();
+    let mut client = Client::over(StreamOwned::new(tls, OneByOne(tcp)));
+    client = client.login("alice");
+    client.send("hello");
+    client.expect("  ╰─> hello\n");
+}
+
+/// Writes one byte at a time, each in a packet of its own.
+struct OneByOne(TcpStream);
+
+impl std::io::Write for OneByOne {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(&bytes[..bytes.len().min(1)])
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl std::io::Read for OneByOne {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+#[test]
+fn who_does_not_read_is_dropped_at_the_same_bound_and_memory_shows_it() {
+    let server = start(&[("CHAT_SEND_QUEUE_BYTES", "65536")]);
+    let mut alice = server.login("alice");
+    let before = server.status("VmRSS");
+    let tcp = TcpStream::connect(server.tls_addr.unwrap()).unwrap();
+    socket2::SockRef::from(&tcp).set_recv_buffer_size(4096).unwrap();
+    drop(tcp);
+    let silent = login(&server, "silent");
+    alice.expect("silent has joined");
+    let text = "x".repeat(900);
+    let mut sent = 0;
+    while !server.log().contains("silent left from") {
+        alice.send(&format!("{sent} {text}"));
+        alice.expect(&format!("╰─> {sent} x"));
+        sent += 1;
+        assert!(sent < 20_000);
+    }
+    server.expect_log("reads too slowly: send queue full");
+    assert!(server.status("VmRSS") < before + 2048);
+    drop(silent);
+}
+
+// ---- Handshakes ------------------------------------------------------------------------------
+
+#[test]
+fn stalled_handshakes_cost_no_time_disturb_nobody_and_end() {
+    let server = start(&[("CHAT_TLS_MAX_HANDSHAKES", "16")]);
+    let mut alice = login(&server, "alice");
+    let stalled: Vec<_> =
+        (0..200).map(|_| TcpStream::connect(server.tls_addr.unwrap()).unwrap()).collect();
+    // The beginning of a handshake record, and no more of it.
+    for mut stream in &stalled {
+        stream.write_all(b"\x16\x03\x01\x02\x00\x01").unwrap();
+    }
+    for n in 0..50 {
+        let sent = Instant::now();
+        alice.send(&format!("number {n}"));
+        alice.expect(&format!("╰─> number {n}\n"));
+        assert!(sent.elapsed() < Duration::from_secs(2));
+    }
+    let ticks = server.cpu_ticks();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(server.cpu_ticks() - ticks <= 2, "the loop turns without work");
+    // Those beyond the bound wait in the kernel: one descriptor for each of the sixteen.
+    assert!(server.descriptors() < 40);
+    drop(stalled);
+    let _bob = login(&server, "bob");
+}
+
+#[test]
+fn a_handshake_that_takes_too_long_is_ended() {
+    let server = start(&[]);
+    let mut stalled = TcpStream::connect(server.tls_addr.unwrap()).unwrap();
+    stalled.set_read_timeout(Some(PATIENCE)).unwrap();
+    let started = Instant::now();
+    assert_eq!(stalled.read(&mut [0; 10]).unwrap_or(0), 0);
+    assert!(started.elapsed() > Duration::from_secs(9), "{:?}", started.elapsed());
+    server.expect_log("refused 127.0.0.1 - TLS handshake took too long");
+}
+
+#[test]
+fn what_is_not_tls_gets_an_alert_and_a_close() {
+    let server = start(&[]);
+    let mut noise: u32 = 7;
+    for round in 0..40 {
+        let bytes: Vec<u8> = match round {
+            0 => b"alice\nhello\n".to_vec(),
+            1 => b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            // A handshake record whose content is none.
+            2 => [b"\x16\x03\x01\x00\x10".to_vec(), vec![0xaa; 16]].concat(),
+            _ => (0..500)
+                .map(|_| {
+                    noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (noise >> 24) as u8
+                })
+                .collect(),
+        };
+        let mut stream = TcpStream::connect(server.tls_addr.unwrap()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&bytes).unwrap();
+        if round < 3 {
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            // An alert record (RFC 8446, sections 5.1 and 6): type 21, level fatal. For the third
+            // there is no alert, only the close.
+            let alert = (answer.first(), answer.get(5));
+            assert!(round == 2 || alert == (Some(&21), Some(&2)), "round {round}: {answer:?}");
+        }
+    }
+    server.expect_log("refused 127.0.0.1 - TLS handshake failed: ");
+    let _alice = login(&server, "alice");
+}
+
+#[test]
+fn the_address_limit_counts_from_the_accept_and_is_told_over_tls() {
+    let server = start(&[("CHAT_MAX_CONNECTIONS_PER_IP", "3")]);
+    let _one = login(&server, "one");
+    let _stalled: Vec<_> =
+        (0..2).map(|_| TcpStream::connect(server.tls_addr.unwrap()).unwrap()).collect();
+    let told = "Too many connections from your IP. Try again later.\n";
+    assert_eq!(connect(&server).read_to_end(), told);
+    assert_eq!(server.connect().read_to_end(), told);
+}
+
+// ---- Endings ---------------------------------------------------------------------------------
+
+#[test]
+fn a_close_notify_of_the_peer_is_the_end_of_input_and_what_is_owed_comes() {
+    let server = start(&[]);
+    let mut bob = server.login("bob");
+    let mut alice = connect(&server);
+    alice.send_bytes(b"alice\nfirst\nlast words without a newline");
+    alice.stream.conn.send_close_notify();
+    alice.stream.flush().unwrap();
+    assert!(alice.read_to_end().contains("╰─> last words without a newline\n"));
+    bob.expect("╰─> last words without a newline\n");
+    bob.expect("[LOBBY] alice has left the lobby\n");
+}
+
+#[test]
+fn an_end_without_close_notify_loses_nothing_that_came_before() {
+    let server = start(&[]);
+    let mut bob = server.login("bob");
+    let mut alice = login(&server, "alice");
+    alice.send("before the end");
+    alice.stream.sock.shutdown(Shutdown::Write).unwrap();
+    bob.expect("╰─> before the end\n");
+    bob.expect("[LOBBY] alice has left the lobby\n");
+    server.expect_log("alice left from");
+}
+
+#[test]
+fn a_record_cut_short_or_broken_ends_one_connection_only() {
+    let server = start(&[]);
+    let mut bob = server.login("bob");
+    let mut cut = login(&server, "cut");
+    // An application data record of 100 bytes, of which ten come.
+    cut.stream.sock.write_all(b"\x17\x03\x03\x00\x64aaaaaaaaaa").unwrap();
+    cut.stream.sock.shutdown(Shutdown::Write).unwrap();
+    bob.expect("[LOBBY] cut has left the lobby\n");
+    let mut broken = login(&server, "broken");
+    broken.stream.sock.write_all(&[b"\x17\x03\x03\x00\x64", &[7; 100][..]].concat()).unwrap();
+    bob.expect("[LOBBY] broken has left the lobby\n");
+    bob.send("still here");
+    bob.expect("╰─> still here\n");
+}
+
+#[test]
+fn a_shutdown_reaches_a_hundred_users() {
+    let mut server = start(&[]);
+    let mut users: Vec<_> = (0..100).map(|n| login(&server, &format!("user{n}"))).collect();
+    let _stalled = TcpStream::connect(server.tls_addr.unwrap()).unwrap();
+    server.signal(Signal::TERM);
+    for user in &mut users {
+        assert!(user.read_to_end().ends_with("Server is shutting down. Goodbye!\n"));
+    }
+    drop(users);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+// ---- Certificates ----------------------------------------------------------------------------
+
+fn certificate_seen(server: &Server) -> Vec<u8> {
+    let stream = handshake(server.tls_addr.unwrap(), &config(&TLS13));
+    stream.conn.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[test]
+fn a_hang_up_reloads_the_pair_and_keeps_the_old_one_if_the_new_one_is_bad() {
+    let server = start(&[]);
+    let mut alice = login(&server, "alice");
+    let first = certificate_seen(&server);
+    make_pair(server.dir());
+    assert_eq!(certificate_seen(&server), first, "files are read when told to, not before");
+    server.signal(Signal::HUP);
+    server.expect_log("certificate reloaded");
+    let second = certificate_seen(&server);
+    assert_ne!(second, first);
+
+    std::fs::write(server.dir().join("server.crt"), "no certificate").unwrap();
+    server.signal(Signal::HUP);
+    server.expect_log("the old certificate stays in use - CHAT_TLS_CERT: there is no certificate");
+    assert_eq!(certificate_seen(&server), second);
+    alice.send("still here");
+    alice.expect("╰─> still here\n");
+}
+
+/// Puts files into a directory.
+type Prepare<'a> = &'a dyn Fn(&Path);
+
+/// Runs `--check` with the TLS port on, in a directory prepared so.
+fn check(prepare: Prepare<'_>, settings: &[(&str, &str)]) -> (Output, String) {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let output = command(dir.path())
+        .arg("--check")
+        .envs([("CHAT_LISTEN", "127.0.0.1:0"), ("CHAT_TLS_LISTEN", "127.0.0.1:0")])
+        .envs(settings.iter().copied())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr.clone()).unwrap();
+    (output, errors)
+}
+
+#[test]
+fn half_a_pair_or_one_that_does_not_match_stops_the_start_with_one_line() {
+    let remove = |name: &'static str| {
+        move |dir: &Path| {
+            make_pair(dir);
+            std::fs::remove_file(dir.join(name)).unwrap();
+        }
+    };
+    let replace = |name: &'static str, text: &'static str| {
+        move |dir: &Path| {
+            make_pair(dir);
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+    };
+    let mismatch = |dir: &Path| {
+        make_pair(dir);
+        let certificate = std::fs::read(dir.join("server.crt")).unwrap();
+        make_pair(dir);
+        std::fs::write(dir.join("server.crt"), certificate).unwrap();
+    };
+    let cases: [(Prepare<'_>, &str); 6] = [
+        (
+            &remove("server.key"),
+            "CHAT_TLS_KEY: server.key is missing, and server.crt is of no use without it\n",
+        ),
+        (
+            &remove("server.crt"),
+            "CHAT_TLS_CERT: server.crt is missing, and server.key is of no use without it\n",
+        ),
+        (
+            &replace("server.key", ""),
+            "CHAT_TLS_KEY: there is no private key in server.key (PEM is needed)\n",
+        ),
+        (
+            &replace("server.crt", "x"),
+            "CHAT_TLS_CERT: there is no certificate in server.crt (PEM is needed)\n",
+        ),
+        (
+            &mismatch,
+            "CHAT_TLS_KEY: the key in server.key is not that of the certificate in server.crt\n",
+        ),
+        (
+            &|dir: &Path| {
+                make_pair(dir);
+                std::fs::remove_file(dir.join("server.crt")).unwrap();
+                std::fs::create_dir(dir.join("server.crt")).unwrap();
+            },
+            "CHAT_TLS_CERT: cannot read server.crt: is a directory\n",
+        ),
+    ];
+    for (prepare, error) in cases {
+        let (output, errors) = check(prepare, &[]);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(errors, error);
+    }
+    let named = [("CHAT_TLS_CERT", "elsewhere.crt")];
+    assert!(check(&|_| {}, &named).1.starts_with("CHAT_TLS_CERT: elsewhere.crt is missing"));
+    let (none, errors) = check(&|_| {}, &[]);
+    assert!(none.status.success() && errors.is_empty(), "{errors}");
+    let (off, errors) = check(&remove("server.key"), &[("CHAT_TLS_LISTEN", "off")]);
+    assert!(off.status.success(), "{errors}");
+}
+
+#[test]
+fn a_key_that_everybody_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let readable = |dir: &Path| {
+        make_pair(dir);
+        let path = dir.join("server.key");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    };
+    let (output, errors) = check(&readable, &[]);
+    assert!(output.status.success());
+    assert!(errors.contains("CHAT_TLS_KEY: everybody can read server.key"), "{errors}");
+}
+
+#[test]
+fn without_the_plain_port_only_tls_is_left() {
+    let server = start(&[("CHAT_LISTEN", "off")]);
+    assert!(server.start_lines.contains("Protocol: TLS\nTLS enabled on port "));
+    let mut alice = login(&server, "alice");
+    alice.send("/quit");
+    alice.read_to_end();
+    eventually("she is gone", || server.log().contains("alice left from"));
+}
