@@ -303,8 +303,9 @@ fn read_file(text: &str) -> Result<HashMap<String, String>, usize> {
     for pair in dotenvy::from_read_iter(text.as_bytes()) {
         let (name, value) = pair.map_err(|error| match error {
             dotenvy::Error::LineParse(bad, _) => {
-                let bad = bad.lines().next().unwrap_or_default();
-                text.lines().position(|line| line.trim() == bad.trim()).map_or(1, |n| n + 1)
+                // It quotes the line, or only the value in it.
+                let bad = bad.lines().next().unwrap_or_default().trim();
+                text.lines().position(|line| line.contains(bad)).map_or(1, |n| n + 1)
             }
             _ => 1,
         })?;
@@ -512,7 +513,8 @@ mod tests {
             let text = format!("\u{feff}CHAT_BCRYPT_COST=4\n\n{bad}\nCHAT_LISTEN=off\n");
             std::fs::write(dir.path().join(".env"), text).unwrap();
             let error = Config::load(dir.path()).unwrap_err().to_string();
-            assert!(error.ends_with(".env: line 3 is not NAME=value; quote a value with spaces"));
+            let expected = ".env: line 3 is not NAME=value; quote a value with spaces";
+            assert!(error.ends_with(expected), "{error}");
             assert!(!error.contains("s3cret"));
         }
     }

@@ -28,6 +28,20 @@ pub fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
     WriteLogger::init(level, config, LineWriter::new(sinks)).map_err(io::Error::other)
 }
 
+/// Whether the log could be appended to this file, which is not made for it.
+///
+/// # Errors
+/// It could not.
+pub fn check(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().append(true).open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            std::fs::metadata(directory.unwrap_or(Path::new("."))).map(drop)
+        }
+        result => result.map(drop),
+    }
+}
+
 /// Standard error and perhaps a file. That one of them fails does not keep a line from the other.
 struct Sinks {
     file: Option<File>,

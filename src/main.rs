@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use mio_chat::chat::{self, render};
 use mio_chat::config::Config;
 use mio_chat::logging;
-use mio_chat::net::{Ended, Server};
+use mio_chat::net::{Ended, Plan, Server};
 
 const HELP: &str = "\
 mio-chat: a chat server for terminals
 
 Usage: mio-chat [--check | --help | --version]
 
-  --check    read the settings, try to listen, say what would be done, and end
+  --check    read settings and certificate, say what would be done, and end
   --help     show this help
   --version  show the version
 
@@ -32,7 +32,7 @@ README.md lists them all. Connect with: rlwrap nc HOST 8080
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let check = match arguments.as_slice() {
+    let only_check = match arguments.as_slice() {
         [] => false,
         [one] if one == "--check" => true,
         [one] if one == "--help" || one == "-h" => return print(HELP),
@@ -44,7 +44,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match start(check) {
+    let config = Config::load(Path::new(".")).map_err(|e| e.to_string());
+    let run = if only_check { check } else { serve };
+    match config.and_then(|config| run(&config)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{error}");
@@ -60,21 +62,28 @@ fn print(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Starts and runs the server, or with `check` only sees whether it would start. An error is the
-/// one line for the operator.
-fn start(check: bool) -> Result<ExitCode, String> {
-    let config = Config::load(Path::new(".")).map_err(|e| e.to_string())?;
-    let log_file = config.log_file.as_deref();
-    logging::start(config.log_level, log_file).map_err(|e| {
-        let path = log_file.unwrap_or(Path::new("standard error"));
-        format!("CHAT_LOG_FILE: cannot write {}: {e}", path.display())
-    })?;
-    let mut server = Server::bind(&config).map_err(|e| e.to_string())?;
-    if check {
-        return Ok(print(&summary(&config, &server)));
+/// Says what would be done, and opens nothing: no socket, and no log file that is not there.
+fn check(config: &Config) -> Result<ExitCode, String> {
+    logging::start(config.log_level, None).map_err(|e| e.to_string())?;
+    if let Some(path) = &config.log_file {
+        logging::check(path).map_err(|e| log_file_error(path, &e))?;
     }
+    let plan = Plan::new(config).map_err(|e| e.to_string())?;
+    Ok(print(&summary(config, &plan)))
+}
+
+fn log_file_error(path: &Path, error: &std::io::Error) -> String {
+    format!("CHAT_LOG_FILE: cannot write {}: {error}", path.display())
+}
+
+/// Runs the server to its end. An error is the one line for the operator.
+fn serve(config: &Config) -> Result<ExitCode, String> {
+    let log_file = config.log_file.as_deref();
+    logging::start(config.log_level, log_file)
+        .map_err(|e| log_file_error(log_file.unwrap_or(Path::new("the log")), &e))?;
+    let mut server = Server::bind(config).map_err(|e| e.to_string())?;
     print(&start_lines(&server));
-    log::info!("ready on {}", addresses(&server));
+    log::info!("ready on {}", addresses(server.addrs(false), server.addrs(true)));
     match server.run() {
         Ok(Ended::Gracefully) => {
             log::info!("ended");
@@ -86,14 +95,10 @@ fn start(check: bool) -> Result<ExitCode, String> {
 }
 
 /// All addresses, plain ones first.
-fn addresses(server: &Server) -> String {
-    let tls = server.addrs(true).map(|addr| format!("{addr} (TLS)"));
-    server
-        .addrs(false)
-        .map(|addr| format!("{addr} (TCP)"))
-        .chain(tls)
-        .collect::<Vec<_>>()
-        .join(", ")
+fn addresses(plain: impl Iterator<Item = String>, tls: impl Iterator<Item = String>) -> String {
+    let plain = plain.map(|addr| format!("{addr} (TCP)"));
+    let tls = tls.map(|addr| format!("{addr} (TLS)"));
+    plain.chain(tls).collect::<Vec<_>>().join(", ")
 }
 
 fn start_lines(server: &Server) -> String {
@@ -118,7 +123,7 @@ fn start_lines(server: &Server) -> String {
 const AI: &str = "[!] AI features disabled (no API key)";
 
 /// What `--check` says: one line for each thing that the settings decide.
-fn summary(config: &Config, server: &Server) -> String {
+fn summary(config: &Config, plan: &Plan) -> String {
     let limit = |n: u64, unit: &str| match n {
         0 => "no limit".to_owned(),
         n => format!("{n} {unit}"),
@@ -142,8 +147,8 @@ fn summary(config: &Config, server: &Server) -> String {
          Log: {} to standard error{log}\n\
          {AI}\n\
          Settings are good.\n",
-        addresses(server),
-        server.max_connections(),
+        addresses(plan.addrs(false), plan.addrs(true)),
+        plan.max_connections(),
         limit(config.max_connections_per_ip.into(), "connections"),
         chat.history_age.as_secs(),
         chat.lobby_ttl.as_secs(),

@@ -55,6 +55,13 @@ fn check_says_what_would_be_done_and_does_not_do_it() {
     }
     let bad = run(&["--check"], &[("CHAT_BCRYPT_COST", "99")], "");
     assert_eq!(bad.status.code(), Some(1));
+    // Beside a running server, and without making a file.
+    let server = Server::start();
+    let addr = server.addr.to_string();
+    let file = server.dir().join("chat.log");
+    let settings = [("CHAT_LISTEN", &*addr), ("CHAT_LOG_FILE", file.to_str().unwrap())];
+    assert!(run(&["--check"], &settings, "").status.success());
+    assert!(!file.exists());
 }
 
 #[test]

@@ -14,4 +14,4 @@ mod transport;
 
 pub use accept::StartError;
 pub use certificate::CertificateError;
-pub use server::{Ended, Server};
+pub use server::{Ended, Plan, Server};

@@ -75,29 +75,21 @@ pub struct Server {
     longest_turn: Duration,
 }
 
-/// The settings that the loop itself goes by.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) max_connections: usize,
-    pub(super) max_connections_per_ip: u32,
-    pub(super) send_stall: Duration,
-    pub(super) input_pause_bytes: usize,
-    bcrypt_cost: u32,
+/// What the settings come to on this machine, before anything is opened.
+#[derive(Debug)]
+pub struct Plan {
+    /// Where to listen; true: for TLS.
+    addrs: Vec<(SocketAddr, bool)>,
+    certificate: Option<Certificate>,
+    max_connections: usize,
 }
 
-impl Server {
-    /// Raises the descriptor limit, takes the signals and listens. Nobody is let in before
-    /// [`Server::run`].
+impl Plan {
+    /// Reads the certificate and raises the descriptor limit.
     ///
     /// # Errors
-    /// An address cannot be listened on, or the system lacks something.
-    pub fn bind(config: &Config) -> Result<Self, StartError> {
-        let poll = Poll::new().map_err(|e| StartError::System("poll", e))?;
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
-            .map_err(|e| StartError::System("signals", e))?;
-        poll.registry()
-            .register(&mut signals, SIGNALS, Interest::READABLE)
-            .map_err(|e| StartError::System("signals", e))?;
+    /// The certificate is no good, or there is nowhere to listen.
+    pub fn new(config: &Config) -> Result<Self, StartError> {
         let certificate = match config.tls_listen {
             Some(_) => Certificate::load(&config.tls).map_err(StartError::Certificate)?,
             None => None,
@@ -115,9 +107,47 @@ impl Server {
         if max_connections > fit {
             log::warn!("CHAT_MAX_CONNECTIONS is {max_connections}, but descriptors allow {fit}");
         }
+        Ok(Self { addrs, certificate, max_connections })
+    }
+
+    /// Where to listen for TLS, or for plain lines, as the start-up lines show it.
+    pub fn addrs(&self, tls: bool) -> impl Iterator<Item = String> {
+        self.addrs.iter().filter(move |one| one.1 == tls).map(|one| accept::display(one.0))
+    }
+
+    /// How many clients are let in at once.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+}
+
+/// The settings that the loop itself goes by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_ip: u32,
+    pub(super) send_stall: Duration,
+    pub(super) input_pause_bytes: usize,
+    bcrypt_cost: u32,
+}
+
+impl Server {
+    /// Makes a [`Plan`], takes the signals and listens. Nobody is let in before [`Server::run`].
+    ///
+    /// # Errors
+    /// Those of the plan; an address cannot be listened on, or the system lacks something.
+    pub fn bind(config: &Config) -> Result<Self, StartError> {
+        let poll = Poll::new().map_err(|e| StartError::System("poll", e))?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
+            .map_err(|e| StartError::System("signals", e))?;
+        poll.registry()
+            .register(&mut signals, SIGNALS, Interest::READABLE)
+            .map_err(|e| StartError::System("signals", e))?;
+        let plan = Plan::new(config)?;
         Ok(Self {
-            acceptor: Acceptor::open(&addrs, config.tls_max_handshakes, poll.registry())?,
-            certificate,
+            acceptor: Acceptor::open(&plan.addrs, config.tls_max_handshakes, poll.registry())?,
+            certificate: plan.certificate,
             poll,
             signals,
             conns: Slab::new(),
@@ -134,7 +164,7 @@ impl Server {
             refusal_log: RefusalLog::default(),
             generation: 0,
             limits: Limits {
-                max_connections,
+                max_connections: plan.max_connections,
                 max_connections_per_ip: config.max_connections_per_ip,
                 send_stall: config.send_stall,
                 input_pause_bytes: input_pause_bytes(config.send_queue_bytes),
@@ -149,12 +179,6 @@ impl Server {
     /// them.
     pub fn addrs(&self, tls: bool) -> impl Iterator<Item = String> {
         self.acceptor.addrs(tls).map(accept::display)
-    }
-
-    /// How many clients are let in at once.
-    #[must_use]
-    pub fn max_connections(&self) -> usize {
-        self.limits.max_connections
     }
 
     /// Serves until a signal ends it.
