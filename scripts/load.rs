@@ -3,6 +3,8 @@
 //! - `idle [USERS…]`: resident memory with so many idle named users (0, 1000 and 5000).
 //! - `scan [SECONDS] [COST]`: a chatter's message latency, alone and beside eight clients that try
 //!   lobby passwords without pause.
+//! - `tls [USERS]`: what a TLS connection costs: processor time of a handshake, memory at rest beyond
+//!   a plain connection, and the longest turn of the loop when 500 handshakes arrive at once.
 //!
 //! It starts `mio-chat` from the directory of its own build with the limits lifted, sends to it
 //! only, and stops it. Latency is counted from when a message was due to be sent, so that a stall
@@ -10,12 +12,19 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+#[path = "../tests/common/tls_client.rs"]
+mod tls_client;
+
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustls::version::TLS13;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,7 +38,8 @@ fn main() {
             let cost = numbers.get(1).copied().unwrap_or(12);
             scan(Duration::from_secs(secs), cost);
         }
-        _ => eprintln!("usage: load idle [USERS…] | scan [SECONDS] [COST]"),
+        Some("tls") => tls(numbers.first().copied().unwrap_or(1000)),
+        _ => eprintln!("usage: load idle [USERS…] | scan [SECONDS] [COST] | tls [USERS]"),
     }
 }
 
@@ -37,27 +47,46 @@ fn main() {
 struct Server {
     child: Child,
     addr: String,
+    tls_port: Option<u16>,
+    log: BufReader<ChildStderr>,
+    _dir: tempfile::TempDir,
 }
 
 impl Server {
     fn start(cost: u64) -> Self {
+        Self::logging(cost, "warn")
+    }
+
+    fn logging(cost: u64, level: &str) -> Self {
         let this = std::env::current_exe().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        tls_client::make_pair(dir.path());
         let binary = this.parent().and_then(|dir| dir.parent()).unwrap().join("mio-chat");
         let mut child = Command::new(&binary)
             .env("CHAT_LISTEN", "127.0.0.1:0")
-            .env("CHAT_TLS_LISTEN", "off")
+            .env("CHAT_TLS_LISTEN", "127.0.0.1:0")
+            .env("CHAT_TLS_MAX_HANDSHAKES", "1000")
             .env("CHAT_MAX_CONNECTIONS_PER_IP", "0")
             .env("CHAT_MESSAGES_PER_WINDOW", "0")
             .env("CHAT_BCRYPT_COST", cost.to_string())
-            .env("CHAT_LOG_LEVEL", "warn")
+            // Only what SIGUSR1 asks for comes often enough to be read.
+            .env("CHAT_LOG_LEVEL", level)
+            .current_dir(dir.path())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}; build it first", binary.display()));
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = lines
-            .map_while(Result::ok)
-            .find_map(|line| Some(line.strip_prefix("Port: ")?.to_owned()));
-        Self { child, addr: port.expect("the server starts") }
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let (mut addr, mut tls_port) = (None, None);
+        for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+            addr = addr.or(line.strip_prefix("Port: ").map(str::to_owned));
+            tls_port = tls_port.or(line.strip_prefix("TLS enabled on port ").map(str::to_owned));
+            if line.starts_with(">> Server ready") {
+                break;
+            }
+        }
+        let tls_port = tls_port.map(|port| port.parse().unwrap());
+        Self { child, addr: addr.expect("the server starts"), tls_port, log, _dir: dir }
     }
 
     /// A field of `/proc/PID/status` (proc(5)), in its unit.
@@ -67,14 +96,38 @@ impl Server {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// Processor time used so far (proc(5): utime and stime, in ticks of 10 ms).
+    fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 = [11, 12].iter().map(|n| fields[*n].parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     fn login(&self, name: &str) -> Client {
         let stream = TcpStream::connect(&self.addr).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut client = Client { stream, seen: Vec::new() };
-        client.wait("Enter your username: ");
-        client.send(name);
-        client.wait("> ");
-        client
+        Client { stream, seen: Vec::new() }.login(name)
+    }
+
+    fn connect_tls(&self, config: &Arc<ClientConfig>) -> TlsStream {
+        let tcp = TcpStream::connect(("127.0.0.1", self.tls_port.unwrap())).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        let tls = ClientConnection::new(config.clone(), "localhost".try_into().unwrap()).unwrap();
+        StreamOwned::new(tls, tcp)
+    }
+
+    /// The longest turn of the loop since the last call.
+    fn longest_turn(&mut self) -> Duration {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::USR1).unwrap();
+        loop {
+            let mut line = String::new();
+            assert!(self.log.read_line(&mut line).unwrap() > 0);
+            if let Some((_, micros)) = line.trim_end().split_once("longest_turn_us=") {
+                return Duration::from_micros(micros.parse().unwrap());
+            }
+        }
     }
 }
 
@@ -85,12 +138,21 @@ impl Drop for Server {
     }
 }
 
-struct Client {
-    stream: TcpStream,
+type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
+struct Client<S = TcpStream> {
+    stream: S,
     seen: Vec<u8>,
 }
 
-impl Client {
+impl<S: Read + Write> Client<S> {
+    fn login(mut self, name: &str) -> Self {
+        self.wait("Enter your username: ");
+        self.send(name);
+        self.wait("> ");
+        self
+    }
+
     fn send(&mut self, line: &str) {
         self.stream.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
@@ -126,6 +188,70 @@ fn idle(steps: &[u64]) {
         let each = ((resident - empty) * 1024).checked_div(step).unwrap_or(0);
         println!("{step:>8} {resident:>14} {each:>16}");
     }
+}
+
+fn tls(users: u64) {
+    // Settings of its own for each client, so that none resumes another's session.
+    let connect = |server: &Server| server.connect_tls(&tls_client::config(&TLS13));
+    let mut server = Server::start(4);
+    let mut plain = Vec::new();
+    let start = server.status("VmRSS");
+    plain.extend((0..users).map(|n| server.login(&format!("plain{n}"))));
+    std::thread::sleep(Duration::from_millis(1500));
+    let with_plain = server.status("VmRSS");
+    let cpu = server.cpu();
+    let mut encrypted = Vec::new();
+    for n in 0..users {
+        let client = Client { stream: connect(&server), seen: Vec::new() };
+        encrypted.push(client.login(&format!("tls{n}")));
+    }
+    let cpu = server.cpu() - cpu;
+    std::thread::sleep(Duration::from_millis(1500));
+    let with_tls = server.status("VmRSS");
+    let each = |kib: u64| kib * 1024 / users;
+    let (plain_each, tls_each) = (each(with_plain - start), each(with_tls - with_plain));
+    println!("{users} users at rest: {plain_each} bytes each, over TLS {tls_each}");
+    println!(
+        "full handshake and log-in: {:?} of processor time each",
+        cpu / u32::try_from(users).unwrap()
+    );
+    drop((plain, encrypted));
+
+    let cpu = server.cpu();
+    let rounds = 2000;
+    for _ in 0..rounds {
+        let mut stream = connect(&server);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).unwrap();
+        }
+    }
+    let cpu = server.cpu() - cpu;
+    let rate = f64::from(rounds) / cpu.as_secs_f64();
+    println!(
+        "full handshakes a second of processor time, connection and close included: {rate:.0}"
+    );
+
+    drop(server);
+    server = Server::logging(4, "info");
+    let mut chatter = server.login("chatter");
+    let mut streams: Vec<_> = (0..500).map(|_| connect(&server)).collect();
+    server.longest_turn();
+    for stream in &mut streams {
+        stream.conn.write_tls(&mut stream.sock).unwrap();
+    }
+    let report_to_chatter = Instant::now();
+    chatter.send("in the middle of it");
+    chatter.wait("in the middle of it");
+    let delay = report_to_chatter.elapsed();
+    for stream in &mut streams {
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).unwrap();
+        }
+    }
+    let longest = server.longest_turn();
+    println!(
+        "500 handshakes at once: longest turn {longest:?}, a message meanwhile took {delay:?}"
+    );
 }
 
 /// Messages a second of the chatter.

@@ -11,31 +11,13 @@ use std::process::Output;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::tls_client::{config, make_pair};
 use common::{Client, PATIENCE, Server, command, eventually};
 use rustix::process::Signal;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, SignatureScheme,
-    StreamOwned, SupportedProtocolVersion,
-};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 
-// ---- Certificates and clients ----------------------------------------------------------------
-
-/// Puts a new self-signed pair into a directory.
-fn make_pair(dir: &Path) {
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    std::fs::write(dir.join("server.crt"), pair.cert.pem()).unwrap();
-    std::fs::write(dir.join("server.key"), pair.signing_key.serialize_pem()).unwrap();
-    private(&dir.join("server.key"));
-}
-
-fn private(path: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
+// ---- Servers and clients ----------------------------------------------------------------------
 
 fn start(settings: &[(&str, &str)]) -> Server {
     let dir = tempfile::tempdir().unwrap();
@@ -43,55 +25,6 @@ fn start(settings: &[(&str, &str)]) -> Server {
     let command = command(dir.path());
     let settings = [&[("CHAT_TLS_LISTEN", "127.0.0.1:0")], settings].concat();
     Server::spawn(command, dir, &settings)
-}
-
-/// Takes any certificate: what is tested here is the server.
-#[derive(Debug)]
-struct TrustAll;
-
-impl ServerCertVerifier for TrustAll {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ring::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-fn config(version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[version])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TrustAll))
-        .with_no_client_auth();
-    Arc::new(config)
 }
 
 type TlsStream = StreamOwned<ClientConnection, TcpStream>;

@@ -6,6 +6,9 @@
 
 #![no_main]
 
+#[path = "../../tests/common/tls_client.rs"]
+mod tls_client;
+
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
@@ -30,53 +33,7 @@ static SERVER: LazyLock<Arc<ServerConfig>> = LazyLock::new(|| {
     Arc::new(config)
 });
 
-static CLIENT: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TrustAll))
-        .with_no_client_auth();
-    Arc::new(config)
-});
-
-#[derive(Debug)]
-struct TrustAll;
-
-impl ServerCertVerifier for TrustAll {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ring::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
+static CLIENT: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| tls_client::config(&TLS13));
 
 /// Gives the server these bytes in pieces, as `Transport` would. False once it has failed.
 fn feed(server: &mut TlsSession, bytes: &[u8], piece: usize) -> bool {
