@@ -3,7 +3,7 @@
 //! A program that belongs in a terminal runs in a pseudo-terminal, which socat holds, and what it
 //! prints is drawn on an emulated screen. So the assertions are about rows of text, not bytes.
 //!
-//! Debian packages: netcat-openbsd, ncat, busybox, socat, rlwrap, inetutils-telnet. A test whose
+//! Debian packages: netcat-openbsd, ncat, busybox, socat, rlwrap, inetutils-telnet, openssl. A test whose
 //! program is missing passes and says so, except where `CI` is `true`: there it fails.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
@@ -71,6 +71,7 @@ const RLWRAP: (&str, &str) = ("rlwrap", "rlwrap");
 const NCAT: (&str, &str) = ("ncat", "ncat");
 const BUSYBOX: (&str, &str) = ("busybox", "busybox");
 const TELNET: (&str, &str) = ("telnet", "inetutils-telnet");
+const OPENSSL: (&str, &str) = ("openssl", "openssl");
 
 /// A program of the tests; it never outlives them.
 struct Running(Child);
@@ -636,11 +637,15 @@ struct Piped {
 }
 
 impl Piped {
-    /// Starts it, `ADDRESS` and `TCP` standing for the server's address, with bob there already.
+    /// Starts it, `ADDRESS` and `TCP` standing for the server's address, `SECURE` and `PORTAL` for that
+    /// of its TLS port, with bob there already.
     fn run(client: &str) -> Self {
-        let server = Server::start();
+        let server = Server::with_tls(&[]);
         let bob = server.login("bob");
         let (ip, port) = (server.addr.ip(), server.addr.port());
+        let secure = server.tls_addr.unwrap();
+        let client = client.replace("SECURE", &format!("{ip} {}", secure.port()));
+        let client = client.replace("PORTAL", &secure.to_string());
         let client = client.replace("ADDRESS", &format!("{ip} {port}"));
         let client = client.replace("TCP", &format!("TCP:{ip}:{port}"));
         let mut words = client.split(' ');
@@ -747,4 +752,82 @@ fn socat_between_pipes() {
         a_pipe_talks_and_ends("socat - TCP", "");
         a_pipe_talks_and_ends("socat -t 20 - TCP", "/quit\n");
     }
+}
+
+// ---- TLS ----------------------------------------------------------------------------------
+
+#[test]
+fn openssl_between_pipes() {
+    if installed(&[OPENSSL]) {
+        for version in ["-tls1_2", "-tls1_3"] {
+            // With -quiet it stays when its input ends: /quit it is.
+            let client = format!("openssl s_client -quiet {version} -connect PORTAL");
+            a_pipe_talks_and_ends(&client, "/quit\n");
+        }
+    }
+}
+
+#[test]
+fn socat_over_tls_between_pipes() {
+    if installed(&[SOCAT]) {
+        a_pipe_says_its_piece_and_ends("socat -t 20 - SSL:PORTAL,verify=0");
+        a_pipe_talks_and_ends("socat -t 20 - SSL:PORTAL,verify=0", "/quit\n");
+    }
+}
+
+#[test]
+fn ncat_over_tls_between_pipes() {
+    if installed(&[NCAT]) {
+        a_pipe_talks_and_ends("ncat --ssl SECURE", "/quit\n");
+    }
+}
+
+#[test]
+fn openssl_resumes_its_session() {
+    if !installed(&[OPENSSL]) {
+        return;
+    }
+    let server = Server::with_tls(&[]);
+    let ticket = server.dir().join("ticket");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let visit = |name: &str, option: &str| {
+            let addr = server.tls_addr.unwrap().to_string();
+            let mut client = Command::new("openssl")
+                .args(["s_client", "-ign_eof", version, "-connect", &addr, option])
+                .arg(&ticket)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            client.stdin.take().unwrap().write_all(format!("{name}\n/quit\n").as_bytes()).unwrap();
+            let said = client.wait_with_output().unwrap().stdout;
+            String::from_utf8_lossy(&said).into_owned()
+        };
+        let first = visit("one", "-sess_out");
+        assert!(first.contains("\nNew, TLSv1.") && first.contains(GOODBYE), "{first}");
+        let second = visit("two", "-sess_in");
+        assert!(second.contains("\nReused, TLSv1.") && second.contains(GOODBYE), "{second}");
+    }
+}
+
+#[test]
+fn the_script_makes_a_pair_that_works_and_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if !installed(&[OPENSSL]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/gen-cert");
+    let run = || Command::new(script).arg("chat.example").arg(dir.path()).output().unwrap();
+    let made = run();
+    assert!(made.status.success(), "{made:?}");
+    assert!(String::from_utf8_lossy(&made.stdout).contains("Fingerprint="));
+    let mode = |name| std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+    assert_eq!(mode("server.key") & 0o777, 0o600);
+    // It does not overwrite what is there.
+    assert!(!run().status.success());
+    let check = common::command(dir.path()).arg("--check").output().unwrap();
+    assert!(String::from_utf8_lossy(&check.stdout).contains(":8443 (TLS)"), "{check:?}");
+    assert!(check.stderr.is_empty(), "{check:?}");
 }

@@ -19,14 +19,6 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 
 // ---- Servers and clients ----------------------------------------------------------------------
 
-fn start(settings: &[(&str, &str)]) -> Server {
-    let dir = tempfile::tempdir().unwrap();
-    make_pair(dir.path());
-    let command = command(dir.path());
-    let settings = [&[("CHAT_TLS_LISTEN", "127.0.0.1:0")], settings].concat();
-    Server::spawn(command, dir, &settings)
-}
-
 type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
 /// Connects and finishes the handshake.
@@ -55,7 +47,7 @@ fn login(server: &Server, name: &str) -> Client<TlsStream> {
 
 #[test]
 fn both_ports_and_both_versions_lead_into_the_same_lobby() {
-    let server = start(&[]);
+    let server = Server::with_tls(&[]);
     assert!(server.start_lines.contains("Protocol: TCP + TLS\nTLS enabled on port "));
     let mut plain = server.login("plain");
     let tls12 = handshake(server.tls_addr.unwrap(), &config(&TLS12));
@@ -83,7 +75,7 @@ fn both_ports_and_both_versions_lead_into_the_same_lobby() {
 
 #[test]
 fn sessions_are_resumed_with_tickets() {
-    let server = start(&[]);
+    let server = Server::with_tls(&[]);
     for version in [&TLS12, &TLS13] {
         let config = config(version);
         let kind = |name: &str| {
@@ -100,7 +92,7 @@ fn sessions_are_resumed_with_tickets() {
 
 #[test]
 fn many_pipelined_messages_come_back_in_order() {
-    let server = start(&[]);
+    let server = Server::with_tls(&[]);
     let mut watcher = server.login("watcher");
     let mut alice = login(&server, "alice");
     let text = "x".repeat(900);
@@ -117,7 +109,7 @@ fn many_pipelined_messages_come_back_in_order() {
 
 #[test]
 fn a_client_whose_every_byte_comes_alone_is_served() {
-    let server = start(&[]);
+    let server = Server::with_tls(&[]);
     let tcp = TcpStream::connect(server.tls_addr.unwrap()).unwrap();
     tcp.set_nodelay(true).unwrap();
     tcp.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -149,13 +141,11 @@ impl std::io::Read for OneByOne {
 
 #[test]
 fn who_does_not_read_is_dropped_at_the_same_bound_and_memory_shows_it() {
-    let server = start(&[("CHAT_SEND_QUEUE_BYTES", "65536")]);
+    let server = Server::with_tls(&[("CHAT_SEND_QUEUE_BYTES", "65536")]);
     let mut alice = server.login("alice");
     let before = server.status("VmRSS");
-    let tcp = TcpStream::connect(server.tls_addr.unwrap()).unwrap();
-    socket2::SockRef::from(&tcp).set_recv_buffer_size(4096).unwrap();
-    drop(tcp);
     let silent = login(&server, "silent");
+    socket2::SockRef::from(&silent.stream.sock).set_recv_buffer_size(4096).unwrap();
     alice.expect("silent has joined");
     let text = "x".repeat(900);
     let mut sent = 0;
@@ -174,7 +164,7 @@ fn who_does_not_read_is_dropped_at_the_same_bound_and_memory_shows_it() {
 
 #[test]
 fn stalled_handshakes_cost_no_time_disturb_nobody_and_end() {
-    let server = start(&[("CHAT_TLS_MAX_HANDSHAKES", "16")]);
+    let server = Server::with_tls(&[("CHAT_TLS_MAX_HANDSHAKES", "16")]);
     let mut alice = login(&server, "alice");
     let stalled: Vec<_> =
         (0..200).map(|_| TcpStream::connect(server.tls_addr.unwrap()).unwrap()).collect();
@@ -199,7 +189,7 @@ fn stalled_handshakes_cost_no_time_disturb_nobody_and_end() {
 
 #[test]
 fn a_handshake_that_takes_too_long_is_ended() {
-    let server = start(&[]);
+    let server = Server::with_tls(&[]);
     let mut stalled = TcpStream::connect(server.tls_addr.unwrap()).unwrap();
     stalled.set_read_timeout(Some(PATIENCE)).unwrap();
     let started = Instant::now();
@@ -210,7 +200,7 @@ fn a_handshake_that_takes_too_long_is_ended() {
 
 #[test]
 fn what_is_not_tls_gets_an_alert_and_a_close() {
-    let server = start(&[]);
+    let server = Server::with_tls(&[]);
     let mut noise: u32 = 7;
     for round in 0..40 {
         let bytes: Vec<u8> = match round {
@@ -243,7 +233,7 @@ fn what_is_not_tls_gets_an_alert_and_a_close() {
 
 #[test]
 fn the_address_limit_counts_from_the_accept_and_is_told_over_tls() {
-    let server = start(&[("CHAT_MAX_CONNECTIONS_PER_IP", "3")]);
+    let server = Server::with_tls(&[("CHAT_MAX_CONNECTIONS_PER_IP", "3")]);
     let _one = login(&server, "one");
     let _stalled: Vec<_> =
         (0..2).map(|_| TcpStream::connect(server.tls_addr.unwrap()).unwrap()).collect();
@@ -256,7 +246,7 @@ fn the_address_limit_counts_from_the_accept_and_is_told_over_tls() {
 
 #[test]
 fn a_close_notify_of_the_peer_is_the_end_of_input_and_what_is_owed_comes() {
-    let server = start(&[]);
+    let server = Server::with_tls(&[]);
     let mut bob = server.login("bob");
     let mut alice = connect(&server);
     alice.send_bytes(b"alice\nfirst\nlast words without a newline");
@@ -269,7 +259,7 @@ fn a_close_notify_of_the_peer_is_the_end_of_input_and_what_is_owed_comes() {
 
 #[test]
 fn an_end_without_close_notify_loses_nothing_that_came_before() {
-    let server = start(&[]);
+    let server = Server::with_tls(&[]);
     let mut bob = server.login("bob");
     let mut alice = login(&server, "alice");
     alice.send("before the end");
@@ -281,7 +271,7 @@ fn an_end_without_close_notify_loses_nothing_that_came_before() {
 
 #[test]
 fn a_record_cut_short_or_broken_ends_one_connection_only() {
-    let server = start(&[]);
+    let server = Server::with_tls(&[]);
     let mut bob = server.login("bob");
     let mut cut = login(&server, "cut");
     // An application data record of 100 bytes, of which ten come.
@@ -297,7 +287,7 @@ fn a_record_cut_short_or_broken_ends_one_connection_only() {
 
 #[test]
 fn a_shutdown_reaches_a_hundred_users() {
-    let mut server = start(&[]);
+    let mut server = Server::with_tls(&[]);
     let mut users: Vec<_> = (0..100).map(|n| login(&server, &format!("user{n}"))).collect();
     let _stalled = TcpStream::connect(server.tls_addr.unwrap()).unwrap();
     server.signal(Signal::TERM);
@@ -317,7 +307,7 @@ fn certificate_seen(server: &Server) -> Vec<u8> {
 
 #[test]
 fn a_hang_up_reloads_the_pair_and_keeps_the_old_one_if_the_new_one_is_bad() {
-    let server = start(&[]);
+    let server = Server::with_tls(&[]);
     let mut alice = login(&server, "alice");
     let first = certificate_seen(&server);
     make_pair(server.dir());
@@ -430,7 +420,7 @@ fn a_key_that_everybody_can_read_is_warned_of() {
 
 #[test]
 fn without_the_plain_port_only_tls_is_left() {
-    let server = start(&[("CHAT_LISTEN", "off")]);
+    let server = Server::with_tls(&[("CHAT_LISTEN", "off")]);
     assert!(server.start_lines.contains("Protocol: TLS\nTLS enabled on port "));
     let mut alice = login(&server, "alice");
     alice.send("/quit");

@@ -53,6 +53,15 @@ impl Server {
         Self::spawn(command, dir, settings)
     }
 
+    /// The same with a TLS port, too, and a certificate for it.
+    pub fn with_tls(settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        tls_client::make_pair(dir.path());
+        let command = command(dir.path());
+        let settings = [&[("CHAT_TLS_LISTEN", "127.0.0.1:0")], settings].concat();
+        Self::spawn(command, dir, &settings)
+    }
+
     /// The same from a prepared command.
     pub fn spawn(mut command: Command, dir: tempfile::TempDir, settings: &[(&str, &str)]) -> Self {
         command
