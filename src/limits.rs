@@ -83,6 +83,23 @@ pub const PASSWORD_SHARE: u32 = 4;
 /// Refusals that are logged in one second; further ones are counted.
 pub const REFUSALS_LOGGED_PER_SEC: u32 = 100;
 
+// ---- What a service answers ----------------------------------------------------------------
+
+/// Bytes of the head of one HTTP response, its empty line included.
+pub const MAX_HTTP_HEAD_BYTES: usize = 16 * 1024;
+/// Header fields of one HTTP response, and fields of its trailers.
+pub const MAX_HTTP_HEADERS: usize = 64;
+/// Responses with a status of 1xx that may come before the one that counts.
+pub const MAX_INTERIM_RESPONSES: u8 = 8;
+/// Bytes of the line with a chunk's size: 16 digits and extensions, which are ignored.
+pub const MAX_CHUNK_LINE_BYTES: usize = 1024;
+/// Bytes of the trailers after the last chunk, which are ignored, their empty line included.
+pub const MAX_TRAILER_BYTES: usize = 4 * 1024;
+/// Bytes of the data of one server-sent event.
+pub const MAX_SSE_EVENT_BYTES: usize = 256 * 1024;
+/// Bytes kept of what stands in an event stream and does not belong there.
+pub const MAX_SSE_STRAY_BYTES: usize = 64 * 1024;
+
 // ---- Sockets -------------------------------------------------------------------------------
 
 /// Connections that may wait in the kernel for an accept.
