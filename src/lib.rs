@@ -5,12 +5,13 @@
 //! bytes <- net <- outbox <-/  \-> requests: password jobs, closes
 //! ```
 //!
-//! Dependencies point one way: `main -> net -> {chat, password, line, outbox, ...} -> {id, limits}`.
+//! Dependencies point one way: `main -> net -> {chat, gemini, password, line, outbox, ...} -> {id, limits}`.
 //! Only `net` knows sockets, the poll and the clock; everything else is told the time and given
 //! bytes or lines (`tests/architecture.rs` holds this).
 
 pub mod chat;
 pub mod config;
+pub mod gemini;
 pub mod http;
 pub mod id;
 pub mod limits;

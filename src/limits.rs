@@ -100,6 +100,32 @@ pub const MAX_SSE_EVENT_BYTES: usize = 256 * 1024;
 /// Bytes kept of what stands in an event stream and does not belong there.
 pub const MAX_SSE_STRAY_BYTES: usize = 64 * 1024;
 
+// ---- The assistant -------------------------------------------------------------------------
+
+/// Messages of a lobby that go with a question.
+pub const RECENT_MESSAGES: usize = 5;
+/// Questions with their answers that a lobby's conversation holds.
+pub const CONVERSATION_TURNS: usize = 20;
+/// Bytes of one conversation: names, questions and answers.
+pub const CONVERSATION_BYTES: usize = 32 * 1024;
+/// A conversation is forgotten when nothing was added to it for this long.
+pub const CONVERSATION_IDLE: Duration = Duration::from_secs(30 * 60);
+/// Bytes of text that are taken from one answer.
+pub const ANSWER_BYTES: usize = 8 * 1024;
+/// Lines of one answer, after wrapping.
+pub const ANSWER_LINES: usize = 100;
+/// Columns of a line of an answer: with the four of the gutter, the 80 of a terminal.
+pub const ANSWER_COLUMNS: usize = 76;
+/// Tokens that the service may spend on one answer. `ANSWER_BYTES` of English are about 2000 of
+/// them; the rest is for what a model thinks before it speaks, which counts, too.
+pub const MAX_OUTPUT_TOKENS: u32 = 4096;
+/// Unicode scalar values of the default personality.
+pub const MAX_PERSONA_CHARS: usize = 1500;
+/// Unicode scalar values of the service's own words in the log.
+pub const MAX_CAUSE_CHARS: usize = 200;
+/// The longest wait that is believed when the service asks for one.
+pub const MAX_STATED_WAIT: Duration = Duration::from_secs(24 * 3600);
+
 // ---- Sockets -------------------------------------------------------------------------------
 
 /// Connections that may wait in the kernel for an accept.
@@ -167,3 +193,5 @@ const _: () =
 // A legal AI prompt, in four-byte characters behind its command, fits into a line.
 const _: () = assert!(MAX_AI_PROMPT_CHARS * 4 + "/setai ".len() < MAX_LINE_BYTES);
 const _: () = assert!(MAX_RENDERED_MESSAGE < HISTORY_BYTES);
+// A conversation holds at least one turn of any size.
+const _: () = assert!(MAX_MESSAGE_CHARS * 4 + 2 * ANSWER_BYTES < CONVERSATION_BYTES);

@@ -1,0 +1,364 @@
+//! Why a question got no answer: one line for the asker, one for the log.
+//!
+//! The service's own words reach the log only as a [`Cause`]: cleaned, cut, and without the key,
+//! which the service does quote in some of its messages. The asker never sees them.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::Secret;
+use crate::limits::{MAX_CAUSE_CHARS, MAX_STATED_WAIT};
+use crate::rate::wait_secs;
+use crate::text;
+
+/// What happened, for the log: one line of at most [`MAX_CAUSE_CHARS`] characters, without the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause(String);
+
+impl Cause {
+    /// From words of the server itself, or of a library.
+    #[must_use]
+    pub fn new(words: &str) -> Self {
+        Self(text::clean(words.as_bytes()).trim().chars().take(MAX_CAUSE_CHARS).collect())
+    }
+
+    /// From words of the service, in which the key may occur.
+    #[must_use]
+    pub fn without_key(words: &str, key: &Secret) -> Self {
+        // Cleaned first, so that nothing is left to hide the key; cut last, so that no half of it
+        // stays.
+        let words = text::clean(words.as_bytes());
+        match key.expose() {
+            "" => Self::new(&words),
+            key => Self::new(&words.replace(key, "(key)")),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A reason as the service names it, such as `PROHIBITED_CONTENT`; shown as `prohibited content`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason(String);
+
+impl Reason {
+    /// What is no such name becomes `UNKNOWN`.
+    #[must_use]
+    pub fn new(code: &str) -> Self {
+        const MAX_CODE: usize = 40;
+        let usual = |b: u8| b.is_ascii_uppercase() || b == b'_';
+        let is_code = (1..=MAX_CODE).contains(&code.len()) && code.bytes().all(usual);
+        Self(if is_code { code } else { "UNKNOWN" }.to_owned())
+    }
+
+    /// The name itself.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_ascii_lowercase().replace('_', " "))
+    }
+}
+
+/// Why a question got no answer, or no whole one. `Display` is the line that the asker sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskError {
+    /// Too many requests, and how long to wait if the service said so.
+    RateLimited(Option<Duration>, Cause),
+    /// Too many requests for today.
+    Quota(Cause),
+    /// The key is not valid, or not good for this.
+    KeyRefused(Cause),
+    /// The question, or what goes with it, was not let through.
+    PromptBlocked(Reason),
+    /// The answer was stopped.
+    AnswerBlocked(Reason),
+    /// The first piece or the last one took too long; which, and where it got stuck.
+    TimedOut(Cause),
+    /// The service cannot be reached, or the connection was lost.
+    NoNetwork(Cause),
+    /// What came back is no answer.
+    Unusable(Cause),
+    /// There is no such model, or no longer.
+    ModelNotFound(Cause),
+    /// The service has a failure or too much to do; it may be different in a moment.
+    Overloaded(Cause),
+    /// The service takes the request for a bad one.
+    Rejected(Cause),
+}
+
+impl AskError {
+    /// From an HTTP status that is not 200, and the body that came with it.
+    #[must_use]
+    pub fn from_response(status: u16, body: &[u8], key: &Secret) -> Self {
+        let value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        // Without `alt=sse` the service answers with an array, and some errors come that way, too.
+        let error = value.get(0).unwrap_or(&value).get("error");
+        Self::classify(status, error.unwrap_or(&Value::Null), key)
+    }
+
+    /// From the value of `error` in an answer of this status (`google.rpc.Status` in JSON). Its own
+    /// code counts, since an error in mid-stream comes with status 200.
+    pub(super) fn classify(status: u16, error: &Value, key: &Secret) -> Self {
+        let text = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (name, message) = (text("status"), text("message"));
+        let stated = error.get("code").and_then(Value::as_u64).and_then(|n| n.try_into().ok());
+        let code = stated.or_else(|| code_of(name)).unwrap_or(status);
+        let mut words = format!("HTTP {code} {name}").trim_end().to_owned();
+        if !message.is_empty() {
+            words = words + ": " + message;
+        }
+        let cause = Cause::without_key(&words, key);
+        let details = error.get("details").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let reason = |detail: &Value| detail.get("reason").and_then(Value::as_str) == Some(BAD_KEY);
+        match code {
+            400 if details.iter().any(reason) => Self::KeyRefused(cause),
+            401 | 403 => Self::KeyRefused(cause),
+            404 => Self::ModelNotFound(cause),
+            429 if details.iter().any(is_daily_quota) => Self::Quota(cause),
+            429 => Self::RateLimited(details.iter().find_map(retry_delay), cause),
+            500 | 502 | 503 | 504 => Self::Overloaded(cause),
+            400..=499 => Self::Rejected(cause),
+            _ => Self::Unusable(cause),
+        }
+    }
+
+    /// Whether the same request may succeed in a moment.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Overloaded(_))
+    }
+
+    /// What goes into the log.
+    #[must_use]
+    pub fn log_cause(&self) -> String {
+        match self {
+            Self::RateLimited(Some(wait), cause) => {
+                format!("rate limited for {} s: {cause}", wait_secs(*wait))
+            }
+            Self::RateLimited(None, cause) => format!("rate limited: {cause}"),
+            Self::Quota(cause) => format!("daily quota used up: {cause}"),
+            Self::KeyRefused(cause) => format!("key refused: {cause}"),
+            Self::PromptBlocked(reason) => format!("prompt blocked: {}", reason.code()),
+            Self::AnswerBlocked(reason) => format!("answer blocked: {}", reason.code()),
+            Self::TimedOut(cause) => format!("timed out: {cause}"),
+            Self::NoNetwork(cause) => format!("no connection: {cause}"),
+            Self::Unusable(cause) => format!("unusable answer: {cause}"),
+            Self::ModelNotFound(cause) => format!("model not found: {cause}"),
+            Self::Overloaded(cause) => format!("service failing: {cause}"),
+            Self::Rejected(cause) => format!("request rejected: {cause}"),
+        }
+    }
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RateLimited(Some(wait), _) => {
+                let (secs, s) = match wait_secs(*wait) {
+                    1 => (1, ""),
+                    secs => (secs, "s"),
+                };
+                write!(f, "The AI's rate limit is reached. Try again in {secs} second{s}.")
+            }
+            Self::RateLimited(None, _) => {
+                f.write_str("The AI's rate limit is reached. Try again in a minute.")
+            }
+            Self::Quota(_) => {
+                f.write_str("The AI's quota for today is used up. Try again tomorrow.")
+            }
+            Self::KeyRefused(_) => f.write_str("The AI service refused this server's key."),
+            Self::PromptBlocked(reason) => {
+                write!(f, "The AI service blocked the question (reason: {reason}).")
+            }
+            Self::AnswerBlocked(reason) => {
+                write!(f, "The AI service blocked the answer (reason: {reason}).")
+            }
+            Self::TimedOut(_) => f.write_str("The AI took too long to answer. Try again later."),
+            Self::NoNetwork(_) => f.write_str("The AI cannot be reached. Try again later."),
+            Self::Unusable(_) => f.write_str("The AI gave no usable answer. Try again."),
+            Self::ModelNotFound(_) => {
+                f.write_str("The AI model of this server is not available any more.")
+            }
+            Self::Overloaded(_) => f.write_str("The AI service is overloaded. Try again later."),
+            Self::Rejected(_) => f.write_str("The AI service rejected the question."),
+        }
+    }
+}
+
+/// The reason in a `google.rpc.ErrorInfo` when the key is not valid or has expired; the code is 400.
+const BAD_KEY: &str = "API_KEY_INVALID";
+
+/// The HTTP status of a `google.rpc.Code`, for an error without a number.
+fn code_of(name: &str) -> Option<u16> {
+    Some(match name {
+        "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "OUT_OF_RANGE" => 400,
+        "UNAUTHENTICATED" => 401,
+        "PERMISSION_DENIED" => 403,
+        "NOT_FOUND" => 404,
+        "RESOURCE_EXHAUSTED" => 429,
+        "INTERNAL" | "UNKNOWN" => 500,
+        "UNAVAILABLE" => 503,
+        "DEADLINE_EXCEEDED" => 504,
+        _ => return None,
+    })
+}
+
+/// A `google.rpc.QuotaFailure` with a quota that is counted by the day.
+fn is_daily_quota(detail: &Value) -> bool {
+    let violations = detail.get("violations").and_then(Value::as_array);
+    violations.is_some_and(|list| {
+        list.iter()
+            .filter_map(|violation| violation.get("quotaId")?.as_str())
+            .any(|id| id.contains("PerDay"))
+    })
+}
+
+/// The wait in a `google.rpc.RetryInfo`: seconds with an `s`, as in `34s` or `0.5s`.
+fn retry_delay(detail: &Value) -> Option<Duration> {
+    let secs = detail.get("retryDelay")?.as_str()?.strip_suffix('s')?.parse().ok()?;
+    Duration::try_from_secs_f64(secs)
+        .ok()
+        .filter(|wait| (Duration::from_nanos(1)..=MAX_STATED_WAIT).contains(wait))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config::Config;
+    use proptest::prelude::*;
+
+    pub(in crate::gemini) fn key() -> Secret {
+        let get = |name: &str| (name == "GEMINI_API_KEY").then(|| "AIzaS3cret".to_owned());
+        Config::parse(get).unwrap().gemini.key.unwrap()
+    }
+
+    fn failed(status: u16, body: &str) -> AskError {
+        AskError::from_response(status, body.as_bytes(), &key())
+    }
+
+    fn limited(detail: &str) -> AskError {
+        failed(
+            429,
+            &format!(
+                r#"{{"error":{{"code":429,"status":"RESOURCE_EXHAUSTED","message":"Quota",
+                "details":[{{"@type":"type.googleapis.com/google.rpc.Help"}},{detail}]}}}}"#
+            ),
+        )
+    }
+
+    #[test]
+    fn each_status_has_its_meaning() {
+        use AskError as E;
+        for (status, is) in [
+            (400, (|e| matches!(e, E::Rejected(_))) as fn(&AskError) -> bool),
+            (401, |e| matches!(e, E::KeyRefused(_))),
+            (403, |e| matches!(e, E::KeyRefused(_))),
+            (404, |e| matches!(e, E::ModelNotFound(_))),
+            (413, |e| matches!(e, E::Rejected(_))),
+            (429, |e| matches!(e, E::RateLimited(None, _))),
+            (500, AskError::is_retryable),
+            (503, AskError::is_retryable),
+            (504, AskError::is_retryable),
+            (302, |e| matches!(e, E::Unusable(_))),
+        ] {
+            for body in ["", "<html>nope</html>", "[]", r#"{"error":"text"}"#, "{"] {
+                let error = failed(status, body);
+                assert!(is(&error), "{status}: {error:?}");
+                assert!(error.log_cause().contains(&format!("HTTP {status}")));
+            }
+        }
+        assert!(!failed(429, "").is_retryable());
+    }
+
+    #[test]
+    fn a_bad_key_is_told_from_a_bad_request() {
+        let body = r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.",
+            "status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",
+            "reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}"#;
+        let error = failed(400, body);
+        assert_eq!(error.to_string(), "The AI service refused this server's key.");
+        assert_eq!(
+            error.log_cause(),
+            "key refused: HTTP 400 INVALID_ARGUMENT: API key not valid. Please pass a valid API key."
+        );
+        assert_eq!(failed(400, &format!("[{body}]")), error);
+    }
+
+    #[test]
+    fn waits_and_quotas() {
+        let wait = |delay: &str| match limited(&format!(r#"{{"retryDelay":{delay}}}"#)) {
+            AskError::RateLimited(wait, _) => wait,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wait(r#""34s""#), Some(Duration::from_secs(34)));
+        assert_eq!(wait(r#""0.5s""#), Some(Duration::from_millis(500)));
+        assert_eq!(wait(r#""1.000000001s""#), Some(Duration::new(1, 1)));
+        for odd in [r#""0s""#, r#""-1s""#, r#""34""#, r#""NaNs""#, r#""infs""#, r#""1e9s""#, "34"] {
+            assert_eq!(wait(odd), None, "{odd}");
+        }
+        let shown = |delay: &str| limited(&format!(r#"{{"retryDelay":"{delay}"}}"#)).to_string();
+        assert_eq!(shown("33.2s"), "The AI's rate limit is reached. Try again in 34 seconds.");
+        assert_eq!(shown("0.2s"), "The AI's rate limit is reached. Try again in 1 second.");
+        let quota = |id: &str| {
+            limited(&format!(
+                r#"{{"violations":[{{}},{{"quotaId":"{id}"}}]}},{{"retryDelay":"34s"}}"#
+            ))
+        };
+        let day = quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier");
+        assert_eq!(day.to_string(), "The AI's quota for today is used up. Try again tomorrow.");
+        let minute = quota("GenerateRequestsPerMinutePerProject");
+        assert!(matches!(minute, AskError::RateLimited(Some(_), _)));
+    }
+
+    #[test]
+    fn the_key_and_long_messages_stay_out_of_the_log() {
+        let message = format!("Consumer 'api_key:AIza\u{200b}S3cret' {}", "x".repeat(500));
+        let error = failed(403, &format!(r#"{{"error":{{"message":"{message}"}}}}"#));
+        let log = error.log_cause();
+        assert!(log.contains("api_key:(key)") && !log.contains("S3cret"), "{log}");
+        assert!(text::chars(&log) <= MAX_CAUSE_CHARS + 40);
+        assert!(!format!("{error:?}{error}").contains("S3cret"));
+        let log = failed(403, r#"{"error":{"message":"\u001b[31ma\nb"}}"#).log_cause();
+        assert_eq!(log, "key refused: HTTP 403: ab");
+    }
+
+    #[test]
+    fn reasons_are_names_or_unknown() {
+        assert_eq!(Reason::new("PROHIBITED_CONTENT").to_string(), "prohibited content");
+        for odd in ["", "lower", "WITH SPACE", "\u{1b}[31m", &"A".repeat(41)] {
+            assert_eq!(Reason::new(odd).code(), "UNKNOWN");
+        }
+        let blocked = AskError::PromptBlocked(Reason::new("SAFETY"));
+        assert_eq!(blocked.to_string(), "The AI service blocked the question (reason: safety).");
+        assert_eq!(blocked.log_cause(), "prompt blocked: SAFETY");
+    }
+
+    proptest! {
+        #[test]
+        fn every_error_is_one_clean_line(
+            status in any::<u16>(),
+            body in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..100),
+                r#"(\[)?\{"error":\{"code":[0-9]{1,6},"message":"(AIzaS3cret|[^"\\]){0,30}"\}\}(\])?"#
+                    .prop_map(String::into_bytes),
+            ],
+        ) {
+            let error = AskError::from_response(status, &body, &key());
+            for line in [error.to_string(), error.log_cause()] {
+                prop_assert_eq!(&*text::clean(line.as_bytes()), &line);
+                prop_assert!(!line.contains("AIzaS3cret"));
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The assistant's side of the conversation with Gemini: what is asked, and what an answer says.
+//!
+//! ```text
+//! Conversation + Question -> request::{path, head, body} -> bytes to the service
+//! events of its answer -> reply::pieces -> Answer -> lines for terminals
+//! ```
+//!
+//! Pure functions and bounded memories: no socket, clock or random source, no queue of questions.
+//! Everything that comes back is taken for hostile: its text is cleaned, its size bounded, and the
+//! key is cut out of whatever the service says about it.
+
+mod answer;
+mod conversation;
+mod error;
+mod inline;
+mod markdown;
+mod persona;
+pub mod reply;
+pub mod request;
+mod wrap;
+
+pub use answer::Answer;
+pub use conversation::{Conversation, Turn};
+pub use error::{AskError, Cause, Reason};
+pub use persona::PERSONA;
+pub use reply::{Ending, Finish, Piece};
+pub use request::{Question, Said};
