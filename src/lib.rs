@@ -11,6 +11,7 @@
 
 pub mod chat;
 pub mod config;
+pub mod dns;
 pub mod id;
 pub mod limits;
 pub mod line;
