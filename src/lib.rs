@@ -11,6 +11,7 @@
 
 pub mod chat;
 pub mod config;
+pub mod dns;
 pub mod gemini;
 pub mod http;
 pub mod id;

@@ -158,6 +158,37 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a shutdown waits for everybody to receive what is owed.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
+// ---- Name service --------------------------------------------------------------------------
+
+/// Name servers that are asked; further ones are not used (MAXNS in resolv.conf(5)).
+pub const DNS_SERVERS: usize = 3;
+/// How many times a question goes round all servers before it is given up.
+pub const DNS_ROUNDS: usize = 2;
+/// How long one server has for an answer over UDP before the next one is asked.
+pub const DNS_UDP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long one server has for an answer over TCP, connecting included.
+pub const DNS_TCP_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a look-up may take in all.
+pub const DNS_DEADLINE: Duration = Duration::from_secs(8);
+/// How long the addresses of one family wait for those of the other (RFC 8305, section 3).
+pub const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+/// Names whose answers are remembered.
+pub const DNS_CACHED_NAMES: usize = 64;
+/// How long addresses are remembered, whatever their TTL.
+pub const DNS_TTL: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
+/// How long it is remembered that a name has no address.
+pub const DNS_NEGATIVE_TTL: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(60);
+/// Records of one section of a reply that are looked at.
+pub const DNS_RECORDS: usize = 128;
+/// Aliases (CNAME records) followed from a name to its addresses.
+pub const DNS_ALIASES: usize = 16;
+/// Addresses of one family that are used of one reply.
+pub const DNS_ADDRESSES: usize = 16;
+/// Pairs of name and address that are kept of the table of hosts.
+pub const HOSTS_ENTRIES: usize = 4096;
+
 // ---- Unsent output -------------------------------------------------------------------------
 
 /// The least that an operator may allow a client's unsent output.
@@ -195,3 +226,9 @@ const _: () = assert!(MAX_AI_PROMPT_CHARS * 4 + "/setai ".len() < MAX_LINE_BYTES
 const _: () = assert!(MAX_RENDERED_MESSAGE < HISTORY_BYTES);
 // A conversation holds at least one turn of any size.
 const _: () = assert!(MAX_MESSAGE_CHARS * 4 + 2 * ANSWER_BYTES < CONVERSATION_BYTES);
+
+// With every server dead all rounds are over before the deadline.
+const _: () = {
+    let tries = DNS_SERVERS * DNS_ROUNDS;
+    assert!(tries as u128 * DNS_UDP_TIMEOUT.as_millis() < DNS_DEADLINE.as_millis());
+};

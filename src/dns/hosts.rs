@@ -1,0 +1,186 @@
+//! What the machine itself knows: the table of hosts, and which name servers to ask.
+//!
+//! Takes the texts of the two files and opens none.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::name::HostName;
+use crate::limits::{DNS_ADDRESSES, DNS_SERVERS, HOSTS_ENTRIES};
+
+/// The port of name servers (RFC 1035, section 4.2).
+pub const DNS_PORT: u16 = 53;
+
+/// The table of hosts, at most [`HOSTS_ENTRIES`] names and addresses of it.
+#[derive(Debug, Default)]
+pub struct Hosts {
+    table: HashMap<HostName, Vec<IpAddr>>,
+    is_cut: bool,
+}
+
+impl Hosts {
+    /// Reads the text of /etc/hosts, hosts(5): an address, then its names, in every line; `#` begins
+    /// a comment. What is no address or no name is passed over, and so is an address with a scope
+    /// (`fe80::1%eth0`), which means nothing without its interface.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut hosts = Self::default();
+        let mut entries = 0;
+        for line in text.lines() {
+            let mut words = uncommented(line, &['#']).split_ascii_whitespace();
+            let Some(addr) = words.next().and_then(|word| word.parse::<IpAddr>().ok()) else {
+                continue;
+            };
+            for name in words.filter_map(|word| HostName::parse(word).ok()) {
+                if entries == HOSTS_ENTRIES {
+                    hosts.is_cut = true;
+                    return hosts;
+                }
+                entries += 1;
+                let addrs = hosts.table.entry(name).or_default();
+                if !addrs.contains(&addr) && addrs.len() < 2 * DNS_ADDRESSES {
+                    addrs.push(addr);
+                }
+            }
+        }
+        hosts
+    }
+
+    /// The addresses of a name, in the order of the table; none if it is not there.
+    #[must_use]
+    pub fn addresses(&self, name: &HostName) -> &[IpAddr] {
+        self.table.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the table was longer than what is kept of it.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+}
+
+/// The name servers that the text of /etc/resolv.conf names: the first [`DNS_SERVERS`], all on port
+/// 53; the one on this machine if there is none (resolv.conf(5)). An address with a scope is passed
+/// over.
+#[must_use]
+pub fn name_servers(text: &str) -> Vec<SocketAddr> {
+    let mut servers = Vec::new();
+    for line in text.lines() {
+        let mut words = uncommented(line, &['#', ';']).split_ascii_whitespace();
+        if words.next() != Some("nameserver") {
+            continue;
+        }
+        let addr = words.next().and_then(|word| word.parse::<IpAddr>().ok());
+        let server = addr.map(|addr| SocketAddr::new(addr, DNS_PORT));
+        servers.extend(server.filter(|server| !servers.contains(server)));
+    }
+    servers.truncate(DNS_SERVERS);
+    if servers.is_empty() {
+        servers.push((Ipv4Addr::LOCALHOST, DNS_PORT).into());
+    }
+    servers
+}
+
+/// One name server as an operator writes it: `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1` or
+/// `[2001:db8::1]:5353`. `None` if it is nothing of the kind, or the port is 0.
+#[must_use]
+pub fn name_server(text: &str) -> Option<SocketAddr> {
+    let with_port = text.parse().ok();
+    let alone = || text.parse().ok().map(|addr: IpAddr| SocketAddr::new(addr, DNS_PORT));
+    with_port.or_else(alone).filter(|server| server.port() != 0)
+}
+
+fn uncommented<'a>(line: &'a str, marks: &[char]) -> &'a str {
+    line.split(marks).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shown(hosts: &Hosts, name: &str) -> Vec<String> {
+        let name = HostName::parse(name).unwrap();
+        hosts.addresses(&name).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_table_of_hosts() {
+        let hosts = Hosts::parse(
+            "127.0.0.1\tlocalhost\n\
+             \n\
+             # 192.0.2.9 commented\n\
+             192.0.2.1  Build.example.COM build # the old one\r\n\
+             2001:db8::1 build\n\
+             192.0.2.1 build\n\
+             fe80::1%eth0 scoped\n\
+             192.0.2.300 wrong\n\
+             192.0.2.2#tight\n\
+             192.0.2.3 b\u{fc}ro next",
+        );
+        assert_eq!(shown(&hosts, "build.EXAMPLE.com."), ["192.0.2.1"]);
+        assert_eq!(shown(&hosts, "build"), ["192.0.2.1", "2001:db8::1"]);
+        assert_eq!(shown(&hosts, "next"), ["192.0.2.3"]);
+        for missing in ["commented", "the", "old", "scoped", "wrong", "tight", "other"] {
+            assert_eq!(shown(&hosts, missing), Vec::<String>::new(), "{missing}");
+        }
+        assert!(!hosts.is_cut());
+    }
+
+    #[test]
+    fn a_huge_table_is_cut() {
+        let text: String = (0..HOSTS_ENTRIES + 1).map(|n| format!("0.0.0.0 ad{n}\n")).collect();
+        let hosts = Hosts::parse(&text);
+        assert_eq!(hosts.table.len(), HOSTS_ENTRIES);
+        assert!(hosts.is_cut());
+        let text: String = (0..200).map(|n| format!("192.0.2.{n} many\n")).collect();
+        assert_eq!(shown(&Hosts::parse(&text), "many").len(), 2 * DNS_ADDRESSES);
+    }
+
+    #[test]
+    fn name_servers_of_the_system() {
+        let servers = name_servers(
+            "; made by hand\n\
+             search example.com\n\
+             nameserver 192.0.2.1\n\
+             nameserver fe80::1%eth0\n\
+             #nameserver 192.0.2.9\n\
+             nameserver\t2001:db8::1 # second\n\
+             nameserver 192.0.2.1\n\
+             nameservers 192.0.2.8\n\
+             nameserver\n\
+             options edns0\n\
+             nameserver 192.0.2.3\n\
+             nameserver 192.0.2.4\n",
+        );
+        let wanted = ["192.0.2.1:53", "[2001:db8::1]:53", "192.0.2.3:53"];
+        assert_eq!(servers, wanted.map(|text| text.parse().unwrap()));
+        for text in ["", "nameserver fe80::1%eth0", "options rotate"] {
+            assert_eq!(name_servers(text), ["127.0.0.1:53".parse().unwrap()]);
+        }
+    }
+
+    #[test]
+    fn a_name_server_of_the_operator() {
+        for (text, server) in [
+            ("192.0.2.1", Some("192.0.2.1:53")),
+            ("192.0.2.1:5353", Some("192.0.2.1:5353")),
+            ("2001:db8::1", Some("[2001:db8::1]:53")),
+            ("[2001:db8::1]:5353", Some("[2001:db8::1]:5353")),
+            ("192.0.2.1:0", None),
+            ("dns.example", None),
+            ("", None),
+        ] {
+            assert_eq!(name_server(text), server.map(|text| text.parse().unwrap()), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(text in "(\\PC|[\n\t #;]|nameserver |::1|192\\.0\\.2\\.1 ){0,80}") {
+            let _ = Hosts::parse(&text);
+            let servers = name_servers(&text);
+            prop_assert!((1..=DNS_SERVERS).contains(&servers.len()));
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! One name on its way through the name servers, for both families at once.
+//!
+//! Each family asks one server at a time, each try with an id and a socket of its own, until one
+//! server knows the name or knows that it has no address. What is not a reply to the question never
+//! ends a try. The look-up ends once, at the latest after [`DNS_DEADLINE`].
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::message::{self, Fault, Kind, Reply, ReplyError};
+use super::name::{HostName, NameError};
+use super::tcp::tcp_framed;
+use crate::limits::{DNS_DEADLINE, DNS_ROUNDS, DNS_TCP_TIMEOUT, DNS_UDP_TIMEOUT, RESOLUTION_DELAY};
+
+/// One try: one question, to be sent from one socket. No two tries of a look-up have the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct QueryId(u16);
+
+/// What the owner of the sockets is to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Open a UDP socket on a random port, connect it to the server and send one datagram; give
+    /// every datagram that comes to [`Lookup::handle_reply`].
+    SendUdp {
+        /// The try that the socket belongs to.
+        query: QueryId,
+        /// Where to.
+        server: SocketAddr,
+        /// The datagram.
+        bytes: Vec<u8>,
+    },
+    /// Open a TCP connection and write these bytes; give every message that comes (see
+    /// [`super::TcpFramer`]) to [`Lookup::handle_reply`].
+    AskTcp {
+        /// The try that the connection belongs to.
+        query: QueryId,
+        /// Where to.
+        server: SocketAddr,
+        /// The message, its length before it.
+        bytes: Vec<u8>,
+    },
+    /// Close the socket of this try, if it is still open. Nothing more is expected from it.
+    Forget {
+        /// The try.
+        query: QueryId,
+    },
+}
+
+/// Why there are no addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DnsError {
+    /// What was asked for is not a name.
+    NotAName(NameError),
+    /// There is no such name, or it has no address of either family.
+    NoSuchName,
+    /// No server answered in time.
+    NoAnswer,
+    /// Every server was asked, and this is how the last one that answered failed.
+    ServersFailed(Fault),
+}
+
+impl fmt::Display for DnsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAName(error) => write!(f, "not a host name: {error}"),
+            Self::NoSuchName => f.write_str("no such name"),
+            Self::NoAnswer => f.write_str("no name server answered"),
+            Self::ServersFailed(fault) => write!(f, "name servers failed: {fault}"),
+        }
+    }
+}
+
+/// One name being looked up. Drain [`Lookup::poll_action`] after every call, also after the last.
+#[derive(Debug)]
+pub struct Lookup {
+    name: HostName,
+    servers: Rc<[SocketAddr]>,
+    ids: Ids,
+    deadline: Instant,
+    /// Until when the addresses that are there wait for those of the other family.
+    delay: Option<Instant>,
+    /// IPv6 first: the order in which the addresses go.
+    families: [Family; 2],
+    actions: VecDeque<Action>,
+    outcome: Option<Outcome>,
+}
+
+/// How a look-up ended.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) result: Result<Vec<IpAddr>, DnsError>,
+    /// How long that holds; `None` if part of it is not known.
+    pub(super) ttl: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Family {
+    kind: Kind,
+    /// UDP tries begun; the next one goes to the server of this number, modulo all.
+    tries: usize,
+    last_fault: Option<Fault>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Asking(Try),
+    Known {
+        addrs: Vec<IpAddr>,
+        ttl: Duration,
+    },
+    /// No server knows, or there was no time left to ask.
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Try {
+    query: QueryId,
+    id: u16,
+    server: SocketAddr,
+    transport: Transport,
+    until: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl Family {
+    fn new(kind: Kind) -> Self {
+        Self { kind, tries: 0, last_fault: None, state: State::Unknown }
+    }
+
+    fn trying(&self) -> Option<Try> {
+        match self.state {
+            State::Asking(current) => Some(current),
+            _ => None,
+        }
+    }
+}
+
+impl Lookup {
+    /// Begins to ask. The seed gives the ids of the questions: 64 random bits for each look-up.
+    pub(super) fn new(
+        now: Instant,
+        name: HostName,
+        servers: Rc<[SocketAddr]>,
+        entropy: u64,
+    ) -> Self {
+        let mut lookup = Self {
+            name,
+            servers,
+            ids: Ids { state: entropy, queries: 0 },
+            deadline: now + DNS_DEADLINE,
+            delay: None,
+            families: [Kind::Aaaa, Kind::A].map(Family::new),
+            actions: VecDeque::new(),
+            outcome: None,
+        };
+        lookup.each_family(|family, asker| asker.ask_next(now, family));
+        lookup.conclude(now);
+        lookup
+    }
+
+    /// The name that is looked up.
+    #[must_use]
+    pub fn name(&self) -> &HostName {
+        &self.name
+    }
+
+    /// Takes a message that came to the socket of a try, without the length that TCP puts before it.
+    pub fn handle_reply(&mut self, now: Instant, query: QueryId, bytes: &[u8]) {
+        self.each_family(|family, asker| {
+            let Some(current) = family.trying().filter(|current| current.query == query) else {
+                return;
+            };
+            match message::reply(bytes, current.id, asker.name, family.kind) {
+                Err(ReplyError::NotOurs) => {}
+                Ok(Reply::Addresses { addrs, ttl }) => {
+                    asker.forget(family, State::Known { addrs, ttl });
+                }
+                Ok(Reply::None { ttl }) => {
+                    asker.forget(family, State::Known { addrs: Vec::new(), ttl });
+                }
+                Ok(Reply::Truncated) if current.transport == Transport::Udp => {
+                    asker.ask(now, family, current.server, Transport::Tcp);
+                }
+                Ok(Reply::Truncated) => {
+                    family.last_fault = Some(Fault::Truncated);
+                    asker.ask_next(now, family);
+                }
+                Err(ReplyError::Failed(fault)) => {
+                    family.last_fault = Some(fault);
+                    asker.ask_next(now, family);
+                }
+            }
+        });
+        self.conclude(now);
+    }
+
+    /// The socket of a try failed: it could not be opened, was refused, or was closed.
+    pub fn handle_failure(&mut self, now: Instant, query: QueryId) {
+        self.each_family(|family, asker| {
+            if family.trying().is_some_and(|current| current.query == query) {
+                asker.ask_next(now, family);
+            }
+        });
+        self.conclude(now);
+    }
+
+    /// The time of [`Lookup::poll_timeout`] has come. Does nothing before it.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.each_family(|family, asker| {
+            if family.trying().is_some_and(|current| current.until <= now) {
+                asker.ask_next(now, family);
+            }
+        });
+        self.conclude(now);
+    }
+
+    /// What to do next with the sockets; `None` is nothing for now.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`Lookup::handle_timeout`]; never once there is an outcome.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.outcome.is_some() {
+            return None;
+        }
+        let tries = self.families.iter().filter_map(Family::trying);
+        tries.map(|current| current.until).chain(self.delay).min()
+    }
+
+    /// The addresses, those of the two families in turn and IPv6 first (RFC 8305, section 4), or
+    /// why there are none. `None` while they are looked for.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Result<&[IpAddr], DnsError>> {
+        let outcome = self.outcome.as_ref()?;
+        Some(outcome.result.as_deref().map_err(|error| *error))
+    }
+
+    /// The same, with how long it holds.
+    pub(super) fn ended(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    /// Calls `f` for each family, beside the rest of the look-up.
+    fn each_family(&mut self, mut f: impl FnMut(&mut Family, &mut Asker<'_>)) {
+        let (ids, actions) = (&mut self.ids, &mut self.actions);
+        let (name, servers, deadline) = (&self.name, &*self.servers, self.deadline);
+        let mut asker = Asker { name, servers, deadline, ids, actions };
+        for family in &mut self.families {
+            f(family, &mut asker);
+        }
+    }
+
+    /// Ends the look-up if both families are done, or one has waited long enough for the other.
+    fn conclude(&mut self, now: Instant) {
+        if self.outcome.is_some() {
+            return;
+        }
+        let [v6, v4] = &self.families;
+        let has_addresses =
+            |f: &Family| matches!(&f.state, State::Known { addrs, .. } if !addrs.is_empty());
+        if v6.trying().is_some() || v4.trying().is_some() {
+            if !has_addresses(v6) && !has_addresses(v4) {
+                return;
+            }
+            if now < *self.delay.get_or_insert(now + RESOLUTION_DELAY) {
+                return;
+            }
+            self.each_family(|family, asker| {
+                if family.trying().is_some() {
+                    asker.forget(family, State::Unknown);
+                }
+            });
+        }
+        self.outcome = Some(outcome(&self.families));
+    }
+}
+
+/// What is left of the two families when nothing is asked any more.
+fn outcome([v6, v4]: &[Family; 2]) -> Outcome {
+    let known = |family: &Family| match &family.state {
+        State::Known { addrs, ttl } => Some((addrs.clone(), *ttl)),
+        _ => None,
+    };
+    let (known6, known4) = (known(v6), known(v4));
+    let complete = known6.is_some() && known4.is_some();
+    let (addrs6, ttl6) = known6.unwrap_or_default();
+    let (addrs4, ttl4) = known4.unwrap_or_default();
+    let ttl = match (addrs6.is_empty(), addrs4.is_empty()) {
+        (false, true) => ttl6,
+        (true, false) => ttl4,
+        _ => ttl6.min(ttl4),
+    };
+    let addrs = in_turn(&addrs6, &addrs4);
+    let fault = |family: &Family| match family.state {
+        State::Unknown => family.last_fault,
+        _ => None,
+    };
+    let result = match fault(v6).or(fault(v4)) {
+        _ if !addrs.is_empty() => Ok(addrs),
+        _ if complete => Err(DnsError::NoSuchName),
+        Some(fault) => Err(DnsError::ServersFailed(fault)),
+        None => Err(DnsError::NoAnswer),
+    };
+    Outcome { result, ttl: complete.then_some(ttl) }
+}
+
+/// One of the first, one of the second, and so on; then what is left of the longer one.
+pub(super) fn in_turn(first: &[IpAddr], second: &[IpAddr]) -> Vec<IpAddr> {
+    let rounds = first.len().max(second.len());
+    let pair = |n: usize| [first.get(n), second.get(n)];
+    (0..rounds).flat_map(pair).flatten().copied().collect()
+}
+
+/// What a family needs of the look-up to ask.
+struct Asker<'a> {
+    name: &'a HostName,
+    servers: &'a [SocketAddr],
+    deadline: Instant,
+    ids: &'a mut Ids,
+    actions: &'a mut VecDeque<Action>,
+}
+
+impl Asker<'_> {
+    /// Ends the current try and asks the next server; after the last one of the last round, or the
+    /// deadline, the family stays unknown.
+    fn ask_next(&mut self, now: Instant, family: &mut Family) {
+        let server = self.servers.iter().cycle().nth(family.tries);
+        let left = family.tries < self.servers.len() * DNS_ROUNDS && now < self.deadline;
+        match server.filter(|_| left) {
+            Some(server) => {
+                family.tries += 1;
+                self.ask(now, family, *server, Transport::Udp);
+            }
+            None => self.forget(family, State::Unknown),
+        }
+    }
+
+    /// Ends the current try and begins one with this server.
+    fn ask(&mut self, now: Instant, family: &mut Family, server: SocketAddr, via: Transport) {
+        let (query, id) = self.ids.next();
+        let bytes = message::query(id, self.name, family.kind);
+        let (wait, action) = match via {
+            Transport::Udp => (DNS_UDP_TIMEOUT, Action::SendUdp { query, server, bytes }),
+            Transport::Tcp => {
+                // A question is far shorter than what the frame can hold.
+                let bytes = tcp_framed(&bytes).unwrap_or_default();
+                (DNS_TCP_TIMEOUT, Action::AskTcp { query, server, bytes })
+            }
+        };
+        let until = (now + wait).min(self.deadline);
+        self.forget(family, State::Asking(Try { query, id, server, transport: via, until }));
+        self.actions.push_back(action);
+    }
+
+    /// Ends the current try, if there is one.
+    fn forget(&mut self, family: &mut Family, state: State) {
+        if let Some(Try { query, .. }) = family.trying() {
+            self.actions.push_back(Action::Forget { query });
+        }
+        family.state = state;
+    }
+}
+
+/// The ids of a look-up's tries, and the random ids of their questions.
+#[derive(Debug)]
+struct Ids {
+    state: u64,
+    queries: u16,
+}
+
+impl Ids {
+    fn next(&mut self) -> (QueryId, u16) {
+        self.queries += 1;
+        // splitmix64 (Steele, Lea and Flood, 2014): one output of it tells 16 bits of the seed.
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let [high, low, ..] = (z ^ (z >> 31)).to_be_bytes();
+        (QueryId(self.queries), u16::from_be_bytes([high, low]))
+    }
+}

@@ -1,0 +1,26 @@
+//! Names to addresses: a stub resolver.
+//!
+//! [`Resolver`] owns what is known beforehand (name servers, the table of hosts) and the cache; a
+//! [`Lookup`] is one name on its way through the name servers. Both are machines without a socket,
+//! a clock or a random source: they are told the time and given bytes and a seed, and they say what
+//! to send where. A reply counts only if its id and its question are those that were asked, and it
+//! ought to come to a connected socket with a random port, one for each [`QueryId`].
+//!
+//! A name is taken as it is: search lists and the options of resolv.conf are not applied, and a name
+//! outside ASCII has to come in its encoded form (RFC 5890).
+
+mod hosts;
+mod lookup;
+mod message;
+mod name;
+mod resolver;
+mod tcp;
+#[cfg(test)]
+mod tests;
+
+pub use hosts::{DNS_PORT, Hosts, name_server, name_servers};
+pub use lookup::{Action, DnsError, Lookup, QueryId};
+pub use message::{Fault, Kind, Reply, ReplyError, query, reply};
+pub use name::{HostName, NameError};
+pub use resolver::{LookupStart, Resolver};
+pub use tcp::{TcpFramer, tcp_framed};
