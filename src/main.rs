@@ -113,14 +113,18 @@ fn start_lines(server: &Server) -> String {
         format!("TLS enabled on port {}\n", addr.rsplit(':').next().unwrap_or(addr))
     });
     format!(
-        "{banner}Port: {}\nLobby: {}\nProtocol: {protocol}\n{tls_line}{AI}\n\
+        "{banner}Port: {}\nLobby: {}\nProtocol: {protocol}\n{tls_line}{}\n\
          >> Server ready - Waiting for connections...\n",
         plain.or(tls).unwrap_or_default(),
         chat::GENERAL,
+        ai_line(server.has_assistant()),
     )
 }
 
-const AI: &str = "[!] AI features disabled (no API key)";
+/// The start-up line about the assistant.
+fn ai_line(enabled: bool) -> &'static str {
+    if enabled { "[✓] AI features enabled" } else { "[!] AI features disabled (no API key)" }
+}
 
 /// What `--check` says: one line for each thing that the settings decide.
 fn summary(config: &Config, plan: &Plan) -> String {
@@ -145,7 +149,7 @@ fn summary(config: &Config, plan: &Plan) -> String {
          Unsent output of one client: {} bytes, dropped after {} s without progress\n\
          Passwords: bcrypt cost {}\n\
          Log: {} to standard error{log}\n\
-         {AI}\n\
+         {}\n\
          Settings are good.\n",
         addresses(plan.addrs(false), plan.addrs(true)),
         plan.max_connections(),
@@ -158,5 +162,6 @@ fn summary(config: &Config, plan: &Plan) -> String {
         config.send_stall.as_secs(),
         config.bcrypt_cost,
         config.log_level.to_string().to_lowercase(),
+        ai_line(plan.has_assistant()),
     )
 }

@@ -73,6 +73,25 @@ impl SlidingWindow {
         Ok(())
     }
 
+    /// How long it is until an event is accepted; `None` if it would be now.
+    #[must_use]
+    pub fn wait(&self, now: Instant, limit: usize, window: Duration) -> Option<Duration> {
+        let count = self.count(now, window);
+        if limit == 0 || count < limit {
+            return None;
+        }
+        // The oldest one that has to go first.
+        let oldest = self.accepted.get(self.accepted.len() - limit)?;
+        Some(window.saturating_sub(now.saturating_duration_since(*oldest)))
+    }
+
+    /// How many events were accepted within the last `window`.
+    #[must_use]
+    pub fn count(&self, now: Instant, window: Duration) -> usize {
+        let recent = |at: &&Instant| now.saturating_duration_since(**at) < window;
+        self.accepted.iter().filter(recent).count()
+    }
+
     /// When the last event was accepted.
     #[must_use]
     pub fn last(&self) -> Option<Instant> {
@@ -228,6 +247,8 @@ mod tests {
         for ms in [0, 100, 200, 300, 400] {
             assert_eq!(window.try_accept(at(ms), 5, ten), Ok(()));
         }
+        assert_eq!(window.wait(at(3500), 5, ten), Some(Duration::from_millis(6500)));
+        assert_eq!((window.wait(at(3500), 6, ten), window.count(at(3500), ten)), (None, 5));
         let wait = window.try_accept(at(3500), 5, ten).unwrap_err();
         assert_eq!(wait_secs(wait), 7);
         assert!(window.try_accept(at(9_999), 5, ten).is_err());

@@ -138,7 +138,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "/ai",
         args: "<question>",
-        help: "Ask Rox, the AI assistant",
+        help: "Ask Rox, the AI; also: /ai status, /ai stop",
         parse: |rest| some(rest).map(Command::Ask),
     },
     Spec {

@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::assistant::Asks;
 use super::crowd::{Crowd, Way};
 use super::user::fold;
+use crate::gemini::Conversation;
 use crate::id::ConnId;
 use crate::limits::{HISTORY_BYTES, HISTORY_MESSAGES, MAX_LOBBIES, MAX_LOBBIES_PER_CREATOR};
 use crate::password::PasswordHash;
@@ -103,12 +105,17 @@ pub(super) struct Lobby {
     pub(super) creator: Creator,
     /// The lobby's own AI prompt; `None` is the standard one.
     pub(super) prompt: Option<Box<str>>,
+    /// What was asked and answered here lately.
+    pub(super) conversation: Conversation,
+    pub(super) asks: Asks,
     pub(super) members: Vec<ConnId>,
     pub(super) history: History,
     arrivals: Crowd,
     departures: Crowd,
     /// When the oldest message is forgotten.
     pub(super) history_deadline: Option<Instant>,
+    /// When the conversation is forgotten.
+    pub(super) conversation_deadline: Option<Instant>,
     /// When the lobby, being empty, is removed.
     pub(super) removal: Option<Instant>,
 }
@@ -216,11 +223,14 @@ impl Lobbies {
             password,
             creator,
             prompt: None,
+            conversation: Conversation::default(),
+            asks: Asks::default(),
             members: Vec::new(),
             history: History::default(),
             arrivals: Crowd::default(),
             departures: Crowd::default(),
             history_deadline: None,
+            conversation_deadline: None,
             removal: None,
         };
         self.by_id.insert(id, lobby);

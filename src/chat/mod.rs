@@ -2,15 +2,17 @@
 //!
 //! Sans-I/O: [`Chat::handle`] is given the time and what happened, and pushes what people are to
 //! see straight into their outboxes. The rare things it cannot do itself (hash a password, close a
-//! connection) are asked for through [`Chat::poll_request`]; the caller drains those after every
+//! connection, ask the assistant's service) are asked for through [`Chat::poll_request`]; the caller drains those after every
 //! `handle`, and keeps a connection's further lines back until its password job is answered.
 //! [`Chat::poll_timeout`] says when to send [`Event::Timeout`].
 //!
 //! Knows no socket, clock, thread or random source. A session that is gone is gone at once: events
 //! that name it later do nothing.
 //!
-//! `login` is the name prompt, `talk` the lines of a user, `rooms` the movement between lobbies.
+//! `login` is the name prompt, `talk` the lines of a user, `rooms` the movement between lobbies,
+//! `assistant` the questions to Rox.
 
+pub mod assistant;
 pub mod command;
 mod crowd;
 mod lobby;
@@ -38,6 +40,7 @@ use crate::password::{Outcome, Password, PasswordHash};
 use crate::rate::{AddrKey, Expiring, Lockouts, SlidingWindow};
 use crate::refusal::RefusalLog;
 use crate::timers::Timers;
+use assistant::{Answer, AskId, Assistant, AssistantSettings};
 use crowd::Way;
 use lobby::{Lobbies, LobbyId};
 use protocol::Protocol;
@@ -60,6 +63,8 @@ pub struct Settings {
     pub login_timeout: Duration,
     /// How long a silent user stays; `None` is for ever.
     pub idle_timeout: Option<Duration>,
+    /// The assistant, if there is one.
+    pub assistant: Option<AssistantSettings>,
 }
 
 /// What happened. Ids that are not, or no longer, known are ignored.
@@ -98,6 +103,13 @@ pub enum Event<'a> {
         /// What came out.
         outcome: Outcome,
     },
+    /// Something came of a question.
+    Answer {
+        /// Which.
+        ask: AskId,
+        /// What.
+        answer: Answer<'a>,
+    },
     /// The connection is lost; nothing can be said to it any more.
     Closed {
         /// Which.
@@ -129,6 +141,18 @@ pub enum Request {
         password: Password,
         /// The hash of the right one.
         hash: PasswordHash,
+    },
+    /// Ask the service, and answer with [`Event::Answer`].
+    AskGemini {
+        /// The question.
+        ask: AskId,
+        /// The body of the request.
+        body: Vec<u8>,
+    },
+    /// Forget a question: no answer is wanted any more.
+    StopGemini {
+        /// Which.
+        ask: AskId,
     },
     /// Deliver what is in the outbox, then close. The session is gone already.
     Close {
@@ -197,6 +221,8 @@ enum Timer {
     Crowd(LobbyId, Way),
     /// Messages to be forgotten.
     History(LobbyId),
+    /// A conversation to be forgotten.
+    Conversation(LobbyId),
     /// An empty lobby to be removed.
     Removal(LobbyId),
 }
@@ -210,12 +236,14 @@ pub struct Chat {
     names: HashMap<Rc<str>, ConnId>,
     lobbies: Lobbies,
     timers: Timers<Timer>,
-    /// At most one for each connection: it waits for its password, or it is gone.
+    /// At most one for each connection, which waits for its password or is gone, and one for each
+    /// question under way.
     requests: VecDeque<Request>,
     /// The rate limits of users who left, for when they are back.
     departed: Expiring<(AddrKey, Rc<str>), SlidingWindow>,
     wrong_passwords: Lockouts,
     refusal_log: RefusalLog,
+    assistant: Assistant,
     welcome: Frame,
 }
 
@@ -233,6 +261,7 @@ impl Chat {
             departed: Expiring::default(),
             wrong_passwords: Lockouts::new(PASSWORD_FAILURES, PASSWORD_WINDOW),
             refusal_log: RefusalLog::default(),
+            assistant: Assistant::default(),
             welcome: render::welcome(),
         }
     }
@@ -246,6 +275,7 @@ impl Chat {
             Event::WrongProtocol { id, protocol } => self.wrong_protocol(now, id, protocol, out),
             Event::EndOfInput { id } => self.dismiss(now, id, CloseReason::EndOfInput, None, out),
             Event::Password { id, outcome } => self.password(now, id, outcome, out),
+            Event::Answer { ask, answer } => self.answer(now, ask, &answer, out),
             Event::Closed { id, reason } => self.end_session(now, id, reason, out),
             Event::Timeout => self.timeouts(now, out),
             Event::Shutdown => self.shutdown(now, out),
@@ -312,6 +342,7 @@ impl Chat {
                     }
                     self.forget_history(now, id);
                 }
+                Timer::Conversation(id) => self.forget_conversation(now, id),
                 Timer::Removal(id) => self.remove_lobby(id),
             }
         }

@@ -173,6 +173,21 @@ pub(super) fn tagged_elsewhere(by: &str, lobby: &str, text: &str) -> Frame {
     ))
 }
 
+/// A line of the assistant's answer, behind its gutter; the first one below whom it answers.
+pub(super) fn answer_line(first_to: Option<&str>, line: &str) -> Frame {
+    let title =
+        first_to.map_or(String::new(), |asker| format!("{GREEN}[AI Response to {asker}]{RESET}\n"));
+    Frame::new(&format!("{title}  {GREEN}│{RESET} {line}\n"))
+}
+
+/// The answer to `/ai status`.
+pub(super) fn ask_status(model: &str, left: &str, answering: &str, waiting: usize) -> Frame {
+    Frame::new(&format!(
+        "{CYAN}=== AI ==={RESET}\nModel: {model}\nYour questions: {left}\n\
+         This lobby: {answering}, {waiting} waiting\n"
+    ))
+}
+
 /// The answer to `/help`, from the table of commands.
 pub(super) fn help() -> Frame {
     let usage = |name: &str, args: &str| format!("{name} {args}").trim_end().to_owned();

@@ -139,6 +139,7 @@ impl Chat {
     pub(super) fn remove_lobby(&mut self, id: LobbyId) {
         let Some(mut lobby) = self.lobbies.remove(id) else { return };
         self.timers.set(Timer::History(id), &mut lobby.history_deadline, None);
+        self.timers.set(Timer::Conversation(id), &mut lobby.conversation_deadline, None);
         for way in [Way::Arrival, Way::Departure] {
             self.timers.set(Timer::Crowd(id, way), &mut lobby.crowd(way).deadline, None);
         }

@@ -109,7 +109,7 @@ impl Chat {
             },
             Command::Message { user, text } => self.message(id, user, text, out),
             Command::Tag { user, text } => self.tag(now, id, user, text, out),
-            Command::Ask(_) => out.push(id, &render::error("AI is not available on this server")),
+            Command::Ask(question) => self.ask(now, id, question, out),
             Command::SetPrompt(prompt) => self.set_prompt(id, prompt, out),
             Command::Color(on) => {
                 out.set_color(id, on);

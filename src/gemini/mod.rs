@@ -1,7 +1,7 @@
 //! The assistant's side of the conversation with Gemini: what is asked, and what an answer says.
 //!
 //! ```text
-//! Conversation + Question -> request::{path, head, body} -> bytes to the service
+//! Conversation + Question -> request::{path, head, body} -> Call -> bytes to the service
 //! events of its answer -> reply::pieces -> Answer -> lines for terminals
 //! ```
 //!
@@ -10,6 +10,7 @@
 //! key is cut out of whatever the service says about it.
 
 mod answer;
+mod call;
 mod conversation;
 mod error;
 mod inline;
@@ -20,8 +21,9 @@ pub mod request;
 mod wrap;
 
 pub use answer::Answer;
+pub use call::{Action, Call};
 pub use conversation::{Conversation, Turn};
 pub use error::{AskError, Cause, Reason};
 pub use persona::PERSONA;
 pub use reply::{Ending, Finish, Piece};
-pub use request::{Question, Said};
+pub use request::{Question, Said, body, head, path};

@@ -30,6 +30,8 @@ pub enum StartError {
     Listen(SocketAddr, bool, io::Error),
     /// The certificate or its key is no good.
     Certificate(CertificateError),
+    /// The assistant cannot be set up: a line that names the variable.
+    Assistant(String),
     /// There is no address to listen on.
     Nowhere,
     /// Something that every server needs is not to be had.
@@ -47,6 +49,7 @@ impl fmt::Display for StartError {
                 system_text(error)
             ),
             Self::Certificate(error) => error.fmt(f),
+            Self::Assistant(line) => f.write_str(line),
             Self::Nowhere => f.write_str(
                 "CHAT_LISTEN: it is off, and there is no TLS address either: nobody could connect",
             ),

@@ -1,6 +1,7 @@
 //! The certificate and its key: read at start and on SIGHUP, never otherwise.
 //!
-//! Owns the TLS settings that new connections get. A pair that is no good is an error at start, and
+//! Owns the TLS settings that new connections get, and makes those with which the assistant's
+//! service is verified. A pair that is no good is an error at start, and
 //! leaves the one in use in place afterwards.
 
 use std::fmt;
@@ -12,8 +13,9 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
-use rustls::{Error, InconsistentKeys, ServerConfig};
+use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig};
 
+use super::accept::StartError;
 use crate::config::TlsFiles;
 
 /// What is wrong with the files. `Display` is one line that names the variable and the file.
@@ -135,6 +137,31 @@ fn read(
     // Tickets are kept by the clients; a table of sessions here would be memory for the same thing.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}
+
+/// How to verify the assistant's service: with the usual public roots, and those in this file. The
+/// roots come with the program: a small box may have none of its own.
+pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, StartError> {
+    let wrong = |path: &Path, what: &dyn fmt::Display| {
+        StartError::Assistant(format!("GEMINI_CA_FILE: {}: {what}", path.display()))
+    };
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(path) = ca_file {
+        let pem = fs::read(path).map_err(|e| wrong(path, &super::accept::system_text(&e)))?;
+        let extra = certificates(&pem);
+        if extra.is_empty() {
+            return Err(wrong(path, &"there is no certificate in it (PEM is needed)"));
+        }
+        for certificate in extra {
+            roots.add(certificate).map_err(|e| wrong(path, &e))?;
+        }
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| StartError::Assistant(format!("TLS: {e}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     Ok(Arc::new(config))
 }
 

@@ -2,12 +2,15 @@
 //!
 //! Moves bytes, keeps readiness, closes things, and reads the clock; decides nothing about chat.
 //! `server` is the loop, `conn` one client's life, `accept` how clients come in, `transport` what a
-//! connection speaks below its lines, with `tls` and its `certificate`.
+//! connection speaks below its lines, with `tls` and its `certificate`. `outbound` and
+//! `link` are the sockets of the assistant and the resolver.
 
 mod accept;
 mod certificate;
 mod clients;
 mod conn;
+mod link;
+mod outbound;
 mod server;
 pub mod tls;
 mod transport;

@@ -20,8 +20,11 @@ use slab::Slab;
 use super::accept::{self, Acceptor, StartError};
 use super::certificate::Certificate;
 use super::conn::{Conn, State};
+use super::outbound::{Assistant, Outbound, Said};
+use crate::chat::assistant::Answer;
 use crate::chat::{Chat, CloseReason, Event, Request};
 use crate::config::Config;
+use crate::gemini::Ending;
 use crate::id::{ConnId, MAX_SLOTS, reserved_token};
 use crate::limits::{
     ACCEPTS_PER_TURN, EVENTS_PER_TURN, HANDSHAKES_PER_TURN, PASSWORD_SHARE, PASSWORD_SLICE,
@@ -50,6 +53,7 @@ pub struct Server {
     signals: Signals,
     pub(super) acceptor: Acceptor,
     pub(super) certificate: Option<Certificate>,
+    outbound: Option<Outbound>,
     pub(super) conns: Slab<Conn>,
     pub(super) outboxes: Outboxes,
     pub(super) chat: Chat,
@@ -81,6 +85,7 @@ pub struct Plan {
     /// Where to listen; true: for TLS.
     addrs: Vec<(SocketAddr, bool)>,
     certificate: Option<Certificate>,
+    assistant: Option<Assistant>,
     max_connections: usize,
 }
 
@@ -102,17 +107,24 @@ impl Plan {
         if addrs.is_empty() {
             return Err(StartError::Nowhere);
         }
+        let assistant = Assistant::new(&config.gemini)?;
         let fit = accept::raise_descriptor_limit();
         let max_connections = config.max_connections.unwrap_or(fit).min(MAX_SLOTS);
         if max_connections > fit {
             log::warn!("CHAT_MAX_CONNECTIONS is {max_connections}, but descriptors allow {fit}");
         }
-        Ok(Self { addrs, certificate, max_connections })
+        Ok(Self { addrs, certificate, assistant, max_connections })
     }
 
     /// Where to listen for TLS, or for plain lines, as the start-up lines show it.
     pub fn addrs(&self, tls: bool) -> impl Iterator<Item = String> {
         self.addrs.iter().filter(move |one| one.1 == tls).map(|one| accept::display(one.0))
+    }
+
+    /// Whether there is an assistant.
+    #[must_use]
+    pub fn has_assistant(&self) -> bool {
+        self.assistant.is_some()
     }
 
     /// How many clients are let in at once.
@@ -148,6 +160,10 @@ impl Server {
         Ok(Self {
             acceptor: Acceptor::open(&plan.addrs, config.tls_max_handshakes, poll.registry())?,
             certificate: plan.certificate,
+            outbound: match plan.assistant {
+                Some(assistant) => Some(assistant.open(poll.registry())?),
+                None => None,
+            },
             poll,
             signals,
             conns: Slab::new(),
@@ -179,6 +195,12 @@ impl Server {
     /// them.
     pub fn addrs(&self, tls: bool) -> impl Iterator<Item = String> {
         self.acceptor.addrs(tls).map(accept::display)
+    }
+
+    /// Whether there is an assistant.
+    #[must_use]
+    pub fn has_assistant(&self) -> bool {
+        self.outbound.is_some()
     }
 
     /// Serves until a signal ends it.
@@ -213,7 +235,9 @@ impl Server {
         for event in events {
             if event.token() == SIGNALS {
                 ended = ended.or(self.take_signals(now));
-            } else if !self.acceptor.latch(event.token()) {
+            } else if !self.acceptor.latch(event.token())
+                && !self.outbound.as_mut().is_some_and(|outbound| outbound.latch(event))
+            {
                 self.latch(event);
             }
         }
@@ -223,6 +247,7 @@ impl Server {
         }
         self.serve_ready(now);
         self.fire_timers(now);
+        self.go_outbound(now);
         self.settle(now);
         if !self.jobs.is_empty() {
             self.work_on_passwords(now);
@@ -234,13 +259,15 @@ impl Server {
 
     /// How long the poll may wait: not at all while there is work, else until the next deadline.
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if !self.ready.is_empty() || !self.jobs.is_empty() || self.acceptor.is_ready() {
+        let busy = self.outbound.as_ref().is_some_and(Outbound::is_busy);
+        if busy || !self.ready.is_empty() || !self.jobs.is_empty() || self.acceptor.is_ready() {
             return Some(Duration::ZERO);
         }
         let deadlines = [
             self.chat.poll_timeout(),
             self.timers.next(),
             self.acceptor.poll_timeout(),
+            self.outbound.as_ref().and_then(Outbound::poll_timeout),
             self.shutdown,
         ];
         let next = deadlines.into_iter().flatten().min()?;
@@ -306,10 +333,38 @@ impl Server {
                     };
                     self.begin_job(now, id, job);
                 }
+                Request::AskGemini { ask, body } => {
+                    if let Some(outbound) = &mut self.outbound {
+                        outbound.ask(now, ask, &body);
+                    }
+                }
+                Request::StopGemini { ask } => {
+                    if let Some(outbound) = &mut self.outbound {
+                        outbound.stop(ask);
+                    }
+                }
                 Request::CheckPassword { id, password, hash } => {
                     self.begin_job(now, id, Job::check(password, &hash));
                 }
             }
+        }
+    }
+
+    /// Goes on with the assistant's calls, and tells the chat what came of them.
+    fn go_outbound(&mut self, now: Instant) {
+        let Some(outbound) = &mut self.outbound else { return };
+        outbound.handle(now);
+        while let Some((ask, said)) = self.outbound.as_mut().and_then(Outbound::poll_said) {
+            let answer = match &said {
+                Said::Line(line) => Answer::Line(line),
+                Said::Done(Ending::Whole) => Answer::Done(None),
+                Said::Done(Ending::Cut) => Answer::Done(Some("answer cut short")),
+                Said::Failed(error) => {
+                    log::warn!("assistant - {}", error.log_cause());
+                    Answer::Failed(error)
+                }
+            };
+            self.tell_chat(now, Event::Answer { ask, answer });
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, clippy::cast_possible_truncation)]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
+pub mod gemini;
 pub mod tls_client;
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write};

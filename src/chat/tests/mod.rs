@@ -76,6 +76,7 @@ impl World {
             lobby_ttl: Duration::from_secs(7200),
             login_timeout: Duration::from_secs(60),
             idle_timeout: None,
+            assistant: None,
         };
         change(&mut settings);
         Self {
@@ -244,6 +245,9 @@ impl World {
     fn take_requests(&mut self) {
         while let Some(request) = self.chat.poll_request() {
             match request {
+                Request::AskGemini { .. } | Request::StopGemini { .. } => {
+                    unreachable!("there is no assistant in this world")
+                }
                 Request::HashPassword { id, password } => {
                     self.jobs.push_back((id, Job::hash(password, 4, [7; 16])));
                     self.kept_back.insert(id, Vec::new());

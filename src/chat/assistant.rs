@@ -1,0 +1,317 @@
+//! The assistant in the chat: who may ask, whose turn it is, and what a lobby sees of an answer.
+//!
+//! Owns the questions under way and those that wait. What is sent to the service is `gemini`'s
+//! business, and the sending somebody else's: a question leaves as [`Request::AskGemini`], and its
+//! answer comes back line by line as [`Answer`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::lobby::LobbyId;
+use super::user::fold;
+use super::{Chat, Request, Timer, render};
+use crate::gemini::{AskError, Question as Asked, Said, body};
+use crate::id::ConnId;
+use crate::limits::{
+    ASKS_AT_ONCE, ASKS_WAITING, MAX_MESSAGE_CHARS, QUESTIONS_WINDOW, RECENT_MESSAGES,
+};
+use crate::outbox::Outboxes;
+use crate::rate::{AddrKey, Expiring, SlidingWindow, wait_secs};
+use crate::text;
+
+/// The name of a question under way; never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AskId(u64);
+
+/// What came of a question.
+#[derive(Debug)]
+pub enum Answer<'a> {
+    /// The next line, clean, without its newline.
+    Line(&'a str),
+    /// That was all. With a remark for the lobby, if it is not all that the service had to say.
+    Done(Option<&'static str>),
+    /// There is none, or no more of it.
+    Failed(&'a AskError),
+}
+
+/// What an operator sets for the assistant.
+#[derive(Debug, Clone)]
+pub struct AssistantSettings {
+    /// The model's name, for `/ai status`.
+    pub model: String,
+    /// Questions of one user, and of one address, within an hour; 0 is no limit.
+    pub questions_per_hour: usize,
+}
+
+#[derive(Debug)]
+struct Question {
+    asker: ConnId,
+    name: Rc<str>,
+    text: Box<str>,
+}
+
+/// A question under way.
+#[derive(Debug)]
+struct Current {
+    lobby: LobbyId,
+    question: Question,
+    /// The lines that the lobby has seen.
+    shown: String,
+}
+
+/// The questions of one lobby.
+#[derive(Debug, Default)]
+pub(super) struct Asks {
+    current: Option<AskId>,
+    waiting: VecDeque<Question>,
+}
+
+/// Whose questions are counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Budget {
+    User(Rc<str>),
+    Address(AddrKey),
+}
+
+/// Everything about questions that is not a lobby's own.
+#[derive(Debug, Default)]
+pub(super) struct Assistant {
+    /// At most [`ASKS_AT_ONCE`].
+    current: BTreeMap<AskId, Current>,
+    /// Lobbies with a question that waits and none under way, in the order of their turn.
+    turns: VecDeque<LobbyId>,
+    budgets: Expiring<Budget, SlidingWindow>,
+    last_id: u64,
+}
+
+impl Chat {
+    /// `/ai`: a question, `status` or `stop`.
+    pub(super) fn ask(&mut self, now: Instant, id: ConnId, text: &str, out: &mut Outboxes) {
+        if self.settings.assistant.is_none() {
+            return out.push(id, &render::error("AI is not available on this server"));
+        }
+        match text.to_ascii_lowercase().as_str() {
+            "status" => self.ask_status(now, id, out),
+            "stop" => self.ask_stop(now, id, out),
+            _ => self.ask_question(now, id, text, out),
+        }
+    }
+
+    fn ask_question(&mut self, now: Instant, id: ConnId, text: &str, out: &mut Outboxes) {
+        if text::chars(text) > MAX_MESSAGE_CHARS {
+            let error = format_args!("Question too long (max {MAX_MESSAGE_CHARS} characters)");
+            return out.push(id, &render::error(error));
+        }
+        let Some(user) = self.user(id) else { return };
+        let (at, name) = (user.lobby, user.name.clone());
+        let Some(lobby) = self.lobbies.get(at) else { return };
+        if lobby.asks.waiting.len() >= ASKS_WAITING {
+            let error = "[AI] Too many questions wait in this lobby. Try again in a moment.";
+            return out.push(id, &render::error(error));
+        }
+        if let Err(secs) = self.spend_question(now, id) {
+            let limit = self.settings.assistant.as_ref().map_or(0, |ai| ai.questions_per_hour);
+            let minutes = secs.div_ceil(60);
+            let error = format_args!(
+                "[AI] {limit} questions an hour are the limit. Ask again in {minutes} minutes."
+            );
+            return out.push(id, &render::error(error));
+        }
+        let Some(lobby) = self.lobbies.get_mut(at) else { return };
+        if lobby.asks.current.is_none() && lobby.asks.waiting.is_empty() {
+            self.assistant.turns.push_back(at);
+        }
+        lobby.asks.waiting.push_back(Question { asker: id, name, text: text.into() });
+        self.start_questions(now, out);
+        let waiting = self.lobbies.get(at).map_or(0, |lobby| lobby.asks.waiting.len());
+        if waiting > 0 {
+            let notice = format_args!("[AI] You are number {waiting} in line.");
+            out.push(id, &render::notice(notice));
+        }
+    }
+
+    /// Takes a question off the user's and the address's hourly budgets, or says how many seconds
+    /// it is until there is one.
+    fn spend_question(&mut self, now: Instant, id: ConnId) -> Result<(), u64> {
+        let limit = self.settings.assistant.as_ref().map_or(0, |ai| ai.questions_per_hour);
+        let mut windows = Vec::new();
+        let mut wait = None;
+        for budget in self.budgets_of(id) {
+            let window = self.assistant.budgets.remove(now, &budget).unwrap_or_default();
+            wait = wait.max(window.wait(now, limit, QUESTIONS_WINDOW));
+            windows.push((budget, window));
+        }
+        for (budget, mut window) in windows {
+            if wait.is_none() {
+                let _ = window.try_accept(now, limit, QUESTIONS_WINDOW);
+            }
+            if let Some(last) = window.last() {
+                let until = last + QUESTIONS_WINDOW;
+                self.assistant.budgets.insert(now, budget, window, until);
+            }
+        }
+        wait.map_or(Ok(()), |wait| Err(wait_secs(wait)))
+    }
+
+    fn budgets_of(&self, id: ConnId) -> Vec<Budget> {
+        let (Some(session), Some(user)) = (self.sessions.get(id), self.user(id)) else {
+            return Vec::new();
+        };
+        vec![Budget::User(fold(&user.name)), Budget::Address(session.addr)]
+    }
+
+    /// Begins the questions whose turn it is, as many as may be under way at once.
+    fn start_questions(&mut self, now: Instant, out: &mut Outboxes) {
+        while self.assistant.current.len() < ASKS_AT_ONCE {
+            let Some(at) = self.assistant.turns.pop_front() else { return };
+            self.start_question(now, at, out);
+        }
+    }
+
+    fn start_question(&mut self, now: Instant, at: LobbyId, out: &mut Outboxes) {
+        self.forget_history(now, at);
+        let Some(lobby) = self.lobbies.get_mut(at) else { return };
+        let Some(question) = lobby.asks.waiting.pop_front() else { return };
+        self.assistant.last_id += 1;
+        let ask = AskId(self.assistant.last_id);
+        lobby.asks.current = Some(ask);
+        lobby.conversation.prune(now);
+        let mut recent: Vec<_> = lobby
+            .history
+            .iter()
+            .rev()
+            .take(RECENT_MESSAGES)
+            .map(|entry| Said { sender: &entry.sender, text: &entry.text })
+            .collect();
+        recent.reverse();
+        let asked = Asked {
+            prompt: lobby.prompt.as_deref(),
+            lobby: &lobby.name,
+            recent: &recent,
+            asker: &question.name,
+            text: &question.text,
+        };
+        let body = body(&asked, lobby.conversation.turns(now));
+        self.requests.push_back(Request::AskGemini { ask, body });
+        out.push(question.asker, &render::notice("[AI] Thinking..."));
+        let line = format_args!("{} asked AI: {}", question.name, question.text);
+        let line = render::lobby_line(line);
+        let current = Current { lobby: at, question, shown: String::new() };
+        self.assistant.current.insert(ask, current);
+        self.broadcast(at, &line, out);
+    }
+
+    /// A line of an answer, or its end.
+    pub(super) fn answer(
+        &mut self,
+        now: Instant,
+        ask: AskId,
+        answer: &Answer<'_>,
+        out: &mut Outboxes,
+    ) {
+        let Some(current) = self.assistant.current.get_mut(&ask) else { return };
+        let at = current.lobby;
+        match answer {
+            Answer::Line(line) => {
+                let first = current.shown.is_empty();
+                current.shown.push_str(line);
+                current.shown.push('\n');
+                let frame = render::answer_line(first.then_some(&current.question.name), line);
+                self.broadcast(at, &frame, out);
+            }
+            Answer::Done(remark) => {
+                let Some(current) = self.end_question(ask) else { return };
+                if let Some(lobby) = self.lobbies.get_mut(at) {
+                    let Question { name, text, .. } = &current.question;
+                    lobby.conversation.add(now, name, text, &current.shown);
+                    let until = lobby.conversation.deadline();
+                    let deadline = &mut lobby.conversation_deadline;
+                    self.timers.set(Timer::Conversation(at), deadline, until);
+                }
+                if let Some(remark) = remark {
+                    self.broadcast(at, &render::notice(format_args!("[AI] ({remark})")), out);
+                }
+                self.start_questions(now, out);
+            }
+            Answer::Failed(error) => {
+                let Some(current) = self.end_question(ask) else { return };
+                if !current.shown.is_empty() {
+                    self.broadcast(at, &render::notice(CUT_SHORT), out);
+                }
+                out.push(current.question.asker, &render::error(format_args!("[AI] {error}")));
+                self.start_questions(now, out);
+            }
+        }
+    }
+
+    /// Takes a question off the list; its lobby's next one gets its turn behind the others'.
+    fn end_question(&mut self, ask: AskId) -> Option<Current> {
+        let current = self.assistant.current.remove(&ask)?;
+        if let Some(lobby) = self.lobbies.get_mut(current.lobby) {
+            lobby.asks.current = None;
+            if !lobby.asks.waiting.is_empty() {
+                self.assistant.turns.push_back(current.lobby);
+            }
+        }
+        Some(current)
+    }
+
+    /// `/ai stop`: by who asked, or by the lobby's creator.
+    fn ask_stop(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
+        let Some(user) = self.user(id) else { return };
+        let (at, name) = (user.lobby, user.name.clone());
+        let Some(lobby) = self.lobbies.get(at) else { return };
+        let Some(ask) = lobby.asks.current else {
+            return out.push(id, &render::notice("[AI] There is no answer to stop."));
+        };
+        let asked =
+            self.assistant.current.get(&ask).is_some_and(|current| current.question.asker == id);
+        if !asked && lobby.creator.session != Some(id) {
+            let error = "[AI] Only who asked, or who created the lobby, can stop the answer.";
+            return out.push(id, &render::error(error));
+        }
+        self.requests.push_back(Request::StopGemini { ask });
+        let Some(current) = self.end_question(ask) else { return };
+        if !current.shown.is_empty() {
+            self.broadcast(at, &render::notice(CUT_SHORT), out);
+        }
+        let line = format_args!("{name} stopped the answer to {}", current.question.name);
+        self.broadcast(at, &render::lobby_line(line), out);
+        self.start_questions(now, out);
+    }
+
+    /// `/ai status`.
+    fn ask_status(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
+        let Some(settings) = self.settings.assistant.clone() else { return };
+        let limit = settings.questions_per_hour;
+        let used = self
+            .budgets_of(id)
+            .iter()
+            .filter_map(|budget| self.assistant.budgets.get(now, budget))
+            .map(|window| window.count(now, QUESTIONS_WINDOW))
+            .max()
+            .unwrap_or(0);
+        let left = match limit {
+            0 => "no limit".to_owned(),
+            limit => format!("{} of {limit} left this hour", limit.saturating_sub(used)),
+        };
+        let Some(lobby) = self.user(id).and_then(|user| self.lobbies.get(user.lobby)) else {
+            return;
+        };
+        let answering = if lobby.asks.current.is_some() { "one being answered" } else { "none" };
+        let waiting = lobby.asks.waiting.len();
+        out.push(id, &render::ask_status(&settings.model, &left, answering, waiting));
+    }
+
+    /// The conversation of a lobby is forgotten if it has been idle.
+    pub(super) fn forget_conversation(&mut self, now: Instant, id: LobbyId) {
+        let Some(lobby) = self.lobbies.get_mut(id) else { return };
+        lobby.conversation.prune(now);
+        let until = lobby.conversation.deadline();
+        let deadline = &mut lobby.conversation_deadline;
+        self.timers.set(Timer::Conversation(id), deadline, until);
+    }
+}
+
+const CUT_SHORT: &str = "[AI] (answer cut short)";

@@ -1,0 +1,319 @@
+//! One question on its way to the service and back, as a machine that is told what happens to its
+//! connection.
+//!
+//! It asks for a connection ([`Action::Open`]), has its request sent, reads the response, and hands
+//! out the answer line by line. It tries again where that can help and nothing was shown yet, and
+//! ends once, in time: [`Action::Done`] or [`Action::Failed`] is its last word.
+//!
+//! Resolving, connecting and encrypting are its owner's business. Knows no socket and no clock; the
+//! jitter of its pauses comes from the entropy it is given.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::answer::Answer;
+use super::error::{AskError, Cause};
+use super::reply::{Ending, Finish, Piece, ending, pieces};
+use crate::config::Secret;
+use crate::http::{HttpError, Part, ResponseDecoder, SseDecoder};
+use crate::limits::{
+    ANSWER_TIMEOUT, FIRST_PIECE_TIMEOUT, MAX_ERROR_BODY_BYTES, RETRIES, RETRY_PAUSE,
+};
+
+/// What the owner of the connection is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Get a connection, verified if it is encrypted; with `fresh`, one that was not used before.
+    /// Answer with [`Call::handle_open`] or [`Call::handle_open_failed`].
+    Open {
+        /// No connection that was kept.
+        fresh: bool,
+    },
+    /// Send this on it.
+    Send(Rc<[u8]>),
+    /// The connection is not needed any more and good for another call.
+    Keep,
+    /// Close the connection, or stop getting one.
+    Close,
+    /// A line of the answer.
+    Line(String),
+    /// That was the answer.
+    Done(Ending),
+    /// There is none, or no more of it.
+    Failed(AskError),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// A connection is being got.
+    Opening,
+    /// The request is sent; `reused`: on a connection that may have been dead.
+    Receiving { reused: bool },
+    /// Until the next try.
+    Pausing(Instant),
+    /// The last word is said.
+    Ended,
+}
+
+/// One question on its way.
+pub struct Call {
+    request: Rc<[u8]>,
+    key: Secret,
+    state: State,
+    first_piece_by: Instant,
+    end_by: Instant,
+    /// Tries made again after a failure of the service.
+    retries: u32,
+    /// A kept connection turned out dead, and a fresh one was asked for.
+    refreshed: bool,
+    entropy: u64,
+    response: Response,
+    answer: Answer,
+    /// Text of the answer has come.
+    started: bool,
+    /// A line was handed out.
+    shown: bool,
+    actions: VecDeque<Action>,
+}
+
+/// The response to one try.
+#[derive(Default)]
+struct Response {
+    http: ResponseDecoder,
+    sse: SseDecoder,
+    status: u16,
+    keep_alive: bool,
+    error_body: Vec<u8>,
+    finish: Option<Finish>,
+}
+
+/// The only status that comes with an answer.
+const OK: u16 = 200;
+
+impl Call {
+    /// A call with this request, head and body. The key is what is not to be found in errors.
+    #[must_use]
+    pub fn new(now: Instant, request: Vec<u8>, key: Secret, entropy: u64) -> Self {
+        Self {
+            request: request.into(),
+            key,
+            state: State::Opening,
+            first_piece_by: now + FIRST_PIECE_TIMEOUT,
+            end_by: now + ANSWER_TIMEOUT,
+            retries: 0,
+            refreshed: false,
+            entropy,
+            response: Response::default(),
+            answer: Answer::default(),
+            started: false,
+            shown: false,
+            actions: VecDeque::from([Action::Open { fresh: false }]),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Call::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let until = if self.started { self.end_by } else { self.first_piece_by };
+        match self.state {
+            State::Ended => None,
+            State::Pausing(pause) => Some(pause.min(until)),
+            State::Opening | State::Receiving { .. } => Some(until),
+        }
+    }
+
+    /// There is a connection.
+    pub fn handle_open(&mut self, reused: bool) {
+        if self.state == State::Opening {
+            self.state = State::Receiving { reused };
+            self.response = Response::default();
+            self.actions.push_back(Action::Send(self.request.clone()));
+        }
+    }
+
+    /// There is none to be had.
+    pub fn handle_open_failed(&mut self, cause: &str) {
+        if self.state == State::Opening {
+            self.fail(AskError::NoNetwork(Cause::new(cause)));
+        }
+    }
+
+    /// Bytes came.
+    pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
+        let mut input = bytes;
+        while matches!(self.state, State::Receiving { .. }) {
+            match self.response.http.next_part(&mut input) {
+                Ok(None) => return,
+                Ok(Some(Part::Head(head))) => {
+                    self.response.status = head.status;
+                    self.response.keep_alive = head.keep_alive;
+                }
+                Ok(Some(Part::Body(bytes))) => self.body(now, bytes),
+                Ok(Some(Part::End)) => {
+                    // What stands behind the response was not asked for.
+                    self.response.keep_alive &= input.is_empty();
+                    self.response_ended(now);
+                }
+                Err(error) => self.fail(AskError::Unusable(Cause::new(&error.to_string()))),
+            }
+        }
+    }
+
+    /// The connection ended, or failed for this cause.
+    pub fn handle_closed(&mut self, now: Instant, cause: &str) {
+        let State::Receiving { reused } = self.state else { return };
+        self.response.keep_alive = false;
+        match self.response.http.finish() {
+            Ok(_) => self.response_ended(now),
+            Err(HttpError::NoResponse) if reused && !self.refreshed => {
+                // It was closed while it was kept, and nothing of the answer is lost.
+                self.refreshed = true;
+                self.state = State::Opening;
+                self.actions.extend([Action::Close, Action::Open { fresh: true }]);
+            }
+            Err(error) => {
+                let cause = format!("{error} ({cause})");
+                self.fail(AskError::NoNetwork(Cause::new(&cause)));
+            }
+        }
+    }
+
+    /// The time of [`Call::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let stuck = match self.state {
+            State::Ended => return,
+            State::Opening => "no connection",
+            State::Receiving { .. } if self.started => "the answer did not end",
+            State::Receiving { .. } => "no answer",
+            State::Pausing(_) => "the service kept failing",
+        };
+        let until = if self.started { self.end_by } else { self.first_piece_by };
+        if now >= until {
+            return self.fail(AskError::TimedOut(Cause::new(stuck)));
+        }
+        if matches!(self.state, State::Pausing(pause) if pause <= now) {
+            self.state = State::Opening;
+            self.actions.push_back(Action::Open { fresh: false });
+        }
+    }
+
+    fn body(&mut self, now: Instant, mut bytes: &[u8]) {
+        if self.response.status != OK {
+            let room = MAX_ERROR_BODY_BYTES.saturating_sub(self.response.error_body.len());
+            self.response.error_body.extend(bytes.iter().take(room));
+            return;
+        }
+        while matches!(self.state, State::Receiving { .. }) {
+            match self.response.sse.next_event(&mut bytes) {
+                Ok(None) => return,
+                Ok(Some(event)) => self.event(now, &event),
+                Err(error) => self.fail(AskError::Unusable(Cause::new(&error.to_string()))),
+            }
+        }
+    }
+
+    fn event(&mut self, now: Instant, json: &str) {
+        if json.trim().is_empty() {
+            return;
+        }
+        let found = match pieces(json.as_bytes(), &self.key) {
+            Ok(found) => found,
+            Err(error) => return self.try_again_or_fail(now, error),
+        };
+        for piece in found {
+            match piece {
+                Piece::Text(text) => {
+                    self.started = true;
+                    self.answer.push(&text);
+                    self.hand_out();
+                }
+                Piece::Finished(finish) => {
+                    self.response.finish.get_or_insert(finish);
+                }
+            }
+        }
+        if self.answer.is_cut() {
+            // The rest is not waited for.
+            self.response.keep_alive = false;
+            self.done(Ending::Cut);
+        }
+    }
+
+    fn hand_out(&mut self) {
+        while let Some(line) = self.answer.next_line() {
+            self.shown = true;
+            self.actions.push_back(Action::Line(line));
+        }
+    }
+
+    /// The response is complete.
+    fn response_ended(&mut self, now: Instant) {
+        if self.response.status != OK {
+            let Response { status, error_body, .. } = &self.response;
+            let error = AskError::from_response(*status, error_body, &self.key);
+            return self.try_again_or_fail(now, error);
+        }
+        match self.response.sse.finish() {
+            Ok(Some(event)) => self.event(now, &event),
+            Ok(None) => {}
+            Err(error) => return self.fail(AskError::Unusable(Cause::new(&error.to_string()))),
+        }
+        // An error may come as bare JSON, without the form of an event.
+        let stray = self.response.sse.stray().to_owned();
+        if self.response.finish.is_none() && !stray.trim().is_empty() && self.is_receiving() {
+            self.event(now, &stray);
+        }
+        if !self.is_receiving() {
+            return;
+        }
+        self.answer.finish();
+        self.hand_out();
+        match ending(self.response.finish.as_ref(), self.shown) {
+            Ok(ending) => self.done(ending),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn is_receiving(&self) -> bool {
+        matches!(self.state, State::Receiving { .. })
+    }
+
+    fn done(&mut self, ending: Ending) {
+        let keep = if self.response.keep_alive { Action::Keep } else { Action::Close };
+        self.state = State::Ended;
+        self.actions.extend([keep, Action::Done(ending)]);
+    }
+
+    /// Another try, where that may help, nothing was shown, and there is time for it.
+    fn try_again_or_fail(&mut self, now: Instant, error: AskError) {
+        let pause = self.pause();
+        let in_time = now + pause < self.first_piece_by;
+        if !error.is_retryable() || self.started || self.retries >= RETRIES || !in_time {
+            return self.fail(error);
+        }
+        self.retries += 1;
+        self.state = State::Pausing(now + pause);
+        self.actions.push_back(Action::Close);
+    }
+
+    /// Twice as long each time, and up to half of it more or less, so that many who failed together
+    /// do not come back together.
+    fn pause(&self) -> Duration {
+        let base = RETRY_PAUSE * 2u32.saturating_pow(self.retries);
+        let jitter = u32::from(self.entropy.to_le_bytes().first().copied().unwrap_or_default());
+        base / 2 + base * jitter / 255
+    }
+
+    fn fail(&mut self, error: AskError) {
+        if self.state != State::Ended {
+            self.state = State::Ended;
+            self.actions.extend([Action::Close, Action::Failed(error)]);
+        }
+    }
+}

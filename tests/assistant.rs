@@ -1,0 +1,353 @@
+//! Rox: questions to a scripted Gemini over real TLS, and what the lobby sees.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
+
+mod common;
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use common::Server;
+use common::gemini::stream_head;
+use common::gemini::{Dns, Gemini, KEY, Manner, Step, answer, error, event, finish, piece};
+
+fn honest() -> Dns {
+    Dns::start(Manner::Honest)
+}
+
+#[test]
+fn the_lobby_sees_question_and_answer() {
+    let gemini = Gemini::start(|_, _| answer(&["Hello **al", "ice**!\n\nSec", "ond line"]));
+    let server = gemini.chat(&honest(), &[]);
+    assert!(server.start_lines.contains("[✓] AI features enabled"));
+    let mut alice = server.login("alice");
+    let mut bob = server.login("bob");
+    bob.send("what a day");
+    alice.expect("what a day\n");
+    alice.send("/ai how are you?");
+    let seen = alice.expect("│ Second line\n");
+    let expected = "[AI] Thinking...\n[LOBBY] alice asked AI: how are you?\n";
+    assert!(seen.contains(expected), "{seen}");
+    assert!(seen.contains("[AI Response to alice]\n  │ Hello alice!\n"), "{seen}");
+    let seen = bob.expect("│ Second line\n");
+    assert!(!seen.contains("Thinking"));
+    let request = gemini.request(0);
+    assert!(request.head.starts_with(
+        "POST /v1beta/models/gemini-3.5-flash-lite:streamGenerateContent?alt=sse HTTP/1.1\r\n"
+    ));
+    assert!(request.head.contains(&format!("x-goog-api-key: {KEY}\r\n")));
+    assert!(request.body.contains("what a day") && request.body.contains("how are you?"));
+    assert!(!request.body.contains(KEY) && !server.log().contains(KEY));
+    // The second question knows the first, and uses the connection again.
+    alice.send("/ai and now?");
+    alice.expect("│ Second line\n");
+    assert!(gemini.request(1).body.contains("Hello alice!"));
+    assert_eq!(gemini.connections.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn private_things_never_reach_the_service() {
+    let gemini = Gemini::start(|_, _| answer(&["ok"]));
+    let server = gemini.chat(&honest(), &[]);
+    let mut alice = server.login("alice");
+    let mut bob = server.login("bob");
+    bob.send("/msg alice a-direct-message");
+    alice.expect("a-direct-message\n");
+    bob.send("/create den no-pass a lobby of its own");
+    bob.send("/join den");
+    bob.expect("Joined lobby 'den'\n");
+    bob.send("said-in-the-den");
+    bob.expect("said-in-the-den\n");
+    alice.send("/ai hello");
+    alice.expect("│ ok\n");
+    let body = gemini.request(0).body;
+    assert!(!body.contains("a-direct-message") && !body.contains("said-in-the-den"));
+    bob.send("/setai You are a pirate.");
+    bob.expect("AI prompt updated!\n");
+    bob.send("/ai hello");
+    bob.expect("│ ok\n");
+    let body = gemini.request(1).body;
+    assert!(body.contains("You are a pirate.") && body.contains("said-in-the-den"));
+}
+
+#[test]
+fn lines_arrive_as_they_are_finished_and_everybody_goes_on_chatting() {
+    let gemini = Gemini::start(|_, _| {
+        let mut steps = vec![stream_head(), piece("first\nsec")];
+        steps.push(Step::Wait(Duration::from_millis(1500)));
+        steps.push(piece("ond\n"));
+        steps.extend(finish("STOP"));
+        steps
+    });
+    let server = gemini.chat(&honest(), &[]);
+    let mut alice = server.login("alice");
+    alice.send("/ai go");
+    alice.expect("│ first\n");
+    alice.send("in between");
+    let seen = alice.expect("in between\n");
+    assert!(!seen.contains("second"));
+    alice.expect("│ second\n");
+    assert_eq!(server.status("Threads"), 1);
+}
+
+#[test]
+fn one_question_at_a_time_three_wait_and_more_are_refused() {
+    let gemini = Gemini::start(|n, _| {
+        let mut steps = vec![Step::Wait(Duration::from_millis(400))];
+        steps.extend(answer(&[&format!("answer {n}")]));
+        steps
+    });
+    let server = gemini.chat(&honest(), &[]);
+    let mut alice = server.login("alice");
+    for n in 0..5 {
+        alice.send(&format!("/ai question {n}"));
+    }
+    alice.expect("[AI] You are number 1 in line.\n");
+    alice.expect("[AI] You are number 2 in line.\n");
+    alice.expect("[AI] You are number 3 in line.\n");
+    alice.expect("[AI] Too many questions wait in this lobby. Try again in a moment.\n");
+    alice.send("/ai status");
+    alice.expect("Model: gemini-3.5-flash-lite\nYour questions: no limit\n");
+    alice.expect("This lobby: one being answered, 3 waiting\n");
+    for n in 0..4 {
+        alice.expect(&format!("│ answer {n}\n"));
+    }
+}
+
+#[test]
+fn questions_an_hour_are_counted_and_the_limit_is_stated() {
+    let gemini = Gemini::start(|_, _| answer(&["ok"]));
+    let server = gemini.chat(&honest(), &[("GEMINI_QUESTIONS_PER_HOUR", "2")]);
+    let mut alice = server.login("alice");
+    for _ in 0..2 {
+        alice.send("/ai hello");
+        alice.expect("│ ok\n");
+    }
+    alice.send("/ai hello");
+    alice.expect("[AI] 2 questions an hour are the limit. Ask again in 60 minutes.\n");
+    // The address counts, whoever asks from it.
+    let mut bob = server.login("bob");
+    bob.send("/ai hello");
+    bob.expect("[AI] 2 questions an hour are the limit.");
+    let mut carol = server.connect_from([127, 0, 0, 3]).login("carol");
+    carol.send("/ai hello");
+    carol.expect("│ ok\n");
+}
+
+#[test]
+fn an_answer_can_be_stopped_and_outlives_its_asker() {
+    let gemini = Gemini::start(|n, _| {
+        let mut steps = vec![stream_head(), piece(&format!("line {n}\n"))];
+        steps.push(Step::Wait(Duration::from_millis(1000)));
+        steps.push(piece("the rest\n"));
+        steps.extend(finish("STOP"));
+        steps
+    });
+    let server = gemini.chat(&honest(), &[]);
+    let mut alice = server.login("alice");
+    let mut bob = server.login("bob");
+    alice.send("/ai one");
+    bob.expect("│ line 0\n");
+    bob.send("/ai stop");
+    bob.expect("[AI] Only who asked, or who created the lobby, can stop the answer.\n");
+    alice.send("/ai stop");
+    bob.expect("[AI] (answer cut short)\n[LOBBY] alice stopped the answer to alice\n");
+    alice.send("/ai two");
+    bob.expect("│ line 1\n");
+    alice.send("/quit");
+    let seen = bob.expect("│ the rest\n");
+    assert!(seen.contains("[LOBBY] alice has left the lobby\n"));
+}
+
+/// Asks one question and gives what the asker sees up to this text.
+fn ask(server: &Server, until: &str) -> String {
+    let mut alice = server.login("alice");
+    alice.send("/ai hello");
+    alice.expect(until)
+}
+
+#[test]
+fn every_error_is_one_line_for_the_asker_and_the_cause_in_the_log() {
+    let quota = r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"m","details":[
+        {"@type":"type.googleapis.com/google.rpc.QuotaFailure",
+         "violations":[{"quotaId":"GenerateRequestsPerDayPerProject"}]}]}}"#;
+    let rate = r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"m","details":[
+        {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34s"}]}}"#;
+    let key = r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"bad AIza-not-a-real-key",
+        "details":[{"reason":"API_KEY_INVALID"}]}}"#;
+    let blocked = r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#;
+    let stream = |json: &'static str| {
+        let mut steps = vec![stream_head(), event(json)];
+        steps.push(Step::Send(b"0\r\n\r\n".to_vec()));
+        steps
+    };
+    let cases: Vec<(Vec<Step>, &str)> = vec![
+        (error(429, rate), "The AI's rate limit is reached. Try again in 34 seconds."),
+        (error(429, quota), "The AI's quota for today is used up."),
+        (error(400, key), "The AI service refused this server's key."),
+        (error(403, "{}"), "The AI service refused this server's key."),
+        (error(404, "{}"), "The AI model of this server is not available any more."),
+        (error(302, ""), "The AI gave no usable answer."),
+        (stream(blocked), "The AI service blocked the question (reason: safety)."),
+        (stream(r#"{"candidates":[{"finishReason":"SPII"}]}"#), "(reason: spii)."),
+        (stream("not json"), "The AI gave no usable answer."),
+        (stream(rate), "The AI's rate limit is reached. Try again in 34 seconds."),
+        (vec![Step::Send(b"garbage\r\n\r\n".to_vec())], "The AI gave no usable answer."),
+        (vec![Step::Cut], "The AI cannot be reached."),
+    ];
+    let steps: Vec<_> = cases.iter().map(|(steps, _)| steps.clone()).collect();
+    let gemini = Gemini::start(move |n, _| steps[n].clone());
+    let server = gemini.chat(&honest(), &[]);
+    let mut alice = server.login("alice");
+    for (n, (_, line)) in cases.iter().enumerate() {
+        alice.send(&format!("/ai question {n}"));
+        let seen = alice.expect(line);
+        assert!(seen.contains("[AI] The AI"), "{seen}");
+    }
+    assert!(server.log().contains("assistant - key refused: HTTP 400 INVALID_ARGUMENT: bad (key)"));
+    assert!(!server.log().contains(KEY));
+    // A failed question leaves no trace in the conversation.
+    assert!(!gemini.request(5).body.contains("question 1"));
+}
+
+#[test]
+fn what_was_shown_stays_when_the_rest_does_not_come() {
+    let gemini = Gemini::start(|_, _| {
+        vec![
+            stream_head(),
+            piece("shown\nnot fin"),
+            Step::Wait(Duration::from_millis(50)),
+            Step::Cut,
+        ]
+    });
+    let server = gemini.chat(&honest(), &[]);
+    let seen = ask(&server, "The AI cannot be reached. Try again later.\n");
+    let seen = seen.replace("> ", "");
+    assert!(seen.contains("│ shown\n[AI] (answer cut short)\n[AI] The AI"), "{seen}");
+}
+
+#[test]
+fn a_failing_service_is_tried_again_before_anything_was_shown() {
+    let gemini = Gemini::start(|n, _| match n {
+        0 => error(503, r#"{"error":{"code":503,"status":"UNAVAILABLE","message":"busy"}}"#),
+        1 => error(500, "{}"),
+        _ => answer(&["at last"]),
+    });
+    let server = gemini.chat(&honest(), &[]);
+    ask(&server, "│ at last\n");
+    assert_eq!(gemini.requests.lock().unwrap().len(), 3);
+}
+
+#[test]
+fn a_kept_connection_that_was_closed_is_replaced_without_a_word() {
+    let gemini = Gemini::start(|n, _| {
+        let mut steps = answer(&[&format!("answer {n}")]);
+        if n == 0 {
+            steps.extend([Step::Wait(Duration::from_millis(300)), Step::Cut]);
+        }
+        steps
+    });
+    let server = gemini.chat(&honest(), &[]);
+    let mut alice = server.login("alice");
+    alice.send("/ai one");
+    alice.expect("│ answer 0\n");
+    std::thread::sleep(Duration::from_millis(600));
+    alice.send("/ai two");
+    alice.expect("│ answer 1\n");
+    assert_eq!(gemini.connections.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn an_endless_answer_is_cut_and_says_so() {
+    let gemini = Gemini::start(|_, _| {
+        let mut steps = vec![stream_head()];
+        steps.extend((0..5000).map(|n| piece(&format!("{n} {}\n", "word ".repeat(200)))));
+        steps.extend(finish("STOP"));
+        steps
+    });
+    let server = gemini.chat(&honest(), &[]);
+    let before = server.status("VmRSS");
+    let seen = ask(&server, "[AI] (answer cut short)\n");
+    let lines = seen.matches("  │ ").count();
+    assert!((10..=100).contains(&lines) && seen.len() < 12_000, "{lines} {}", seen.len());
+    assert!(server.status("VmRSS") < before + 4096);
+}
+
+#[test]
+fn what_the_service_says_never_controls_a_terminal() {
+    let gemini = Gemini::start(|_, _| answer(&["a\u{1b}[2Jb\u{202e}c\u{7}\u{9b}31md"]));
+    let server = gemini.chat(&honest(), &[]);
+    let seen = ask(&server, "d\n> ");
+    assert!(seen.contains("│ abcd\n"), "{seen:?}");
+}
+
+#[test]
+fn a_service_that_stalls_is_given_up_while_others_chat() {
+    let gemini = Gemini::start(|_, _| vec![stream_head(), Step::Wait(Duration::from_secs(60))]);
+    let server = gemini.chat(&honest(), &[]);
+    let mut alice = server.login("alice");
+    let asked = Instant::now();
+    alice.send("/ai hello");
+    alice.expect("asked AI: hello\n");
+    for n in 0..20 {
+        let sent = Instant::now();
+        alice.send(&format!("number {n}"));
+        alice.expect(&format!("number {n}\n"));
+        assert!(sent.elapsed() < Duration::from_secs(1));
+    }
+    let ticks = server.cpu_ticks();
+    while !alice.read_for(Duration::from_secs(1)).contains("[AI] The AI took too long to answer.") {
+        assert!(asked.elapsed() < Duration::from_secs(40));
+    }
+    assert!(asked.elapsed() > Duration::from_secs(29));
+    assert!(server.cpu_ticks() - ticks <= 10, "the loop turns without work");
+}
+
+#[test]
+fn a_certificate_for_another_name_is_refused_and_the_key_stays_here() {
+    let gemini = Gemini::named("evil.test", |_, _| answer(&["never"]));
+    let server = gemini.chat(&honest(), &[]);
+    ask(&server, "[AI] The AI cannot be reached. Try again later.\n");
+    server.expect_log("assistant - no connection: TLS: invalid peer certificate");
+    assert!(gemini.requests.lock().unwrap().is_empty());
+    // The same without the CA.
+    let mut gemini = Gemini::start(|_, _| answer(&["never"]));
+    gemini.ca_pem = Gemini::start(|_, _| Vec::new()).ca_pem;
+    let server = gemini.chat(&honest(), &[]);
+    ask(&server, "[AI] The AI cannot be reached. Try again later.\n");
+    assert!(gemini.requests.lock().unwrap().is_empty());
+}
+
+#[test]
+fn name_servers_that_lie_deny_truncate_or_never_answer() {
+    let gemini = Gemini::start(|_, _| answer(&["found"]));
+    for manner in [Manner::Lying, Manner::Truncating] {
+        let server = gemini.chat(&Dns::start(manner), &[]);
+        ask(&server, "│ found\n");
+    }
+    let server = gemini.chat(&Dns::start(Manner::Denying), &[]);
+    ask(&server, "[AI] The AI cannot be reached. Try again later.\n");
+    server.expect_log("assistant - no connection: gemini.test: no such name");
+    // The first one is dead, the second one is asked.
+    let (dead, alive) = (Dns::start(Manner::Dead), honest());
+    let both = format!("{},{}", dead.addr, alive.addr);
+    let server = gemini.chat(&alive, &[("CHAT_NAMESERVERS", &both)]);
+    ask(&server, "│ found\n");
+    // With none alive chat goes on, and the asker is told.
+    let server = gemini.chat(&dead, &[]);
+    let mut alice = server.login("alice");
+    alice.send("/ai hello");
+    for n in 0..20 {
+        alice.send(&format!("number {n}"));
+        alice.expect(&format!("number {n}\n"));
+    }
+    alice.expect("[AI] The AI cannot be reached. Try again later.\n");
+    server.expect_log("gemini.test: no name server answered");
+}
+
+#[test]
+fn without_a_key_there_is_no_assistant() {
+    let server = Server::start();
+    assert!(server.start_lines.contains("[!] AI features disabled (no API key)"));
+    ask(&server, "AI is not available on this server\n");
+}

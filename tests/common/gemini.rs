@@ -1,0 +1,288 @@
+//! A scripted Gemini of our own, over real TLS with its own CA, and the name server that leads to
+//! it. Both do what a test tells them, faults included.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::disallowed_methods, clippy::cast_possible_truncation)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::crypto::ring;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::Server;
+
+/// The name that the service has.
+pub const NAME: &str = "gemini.test";
+/// The key that it is asked with.
+pub const KEY: &str = "AIza-not-a-real-key";
+
+/// What the service does, in order, with one request.
+#[derive(Clone)]
+pub enum Step {
+    Send(Vec<u8>),
+    Wait(Duration),
+    /// Close the connection here.
+    Cut,
+}
+
+/// One request as it came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub head: String,
+    pub body: String,
+}
+
+/// What to do with the `n`th request, counted from 0.
+type Script = Arc<dyn Fn(usize, &Request) -> Vec<Step> + Send + Sync>;
+
+pub struct Gemini {
+    pub addr: SocketAddr,
+    pub requests: Arc<Mutex<Vec<Request>>>,
+    pub connections: Arc<AtomicUsize>,
+    /// The CA that the chat server is to trust.
+    pub ca_pem: String,
+}
+
+impl Gemini {
+    /// With a certificate for [`NAME`].
+    pub fn start(script: impl Fn(usize, &Request) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self::named(NAME, script)
+    }
+
+    /// With a certificate for another name.
+    pub fn named(
+        name: &str,
+        script: impl Fn(usize, &Request) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let (config, ca_pem) = certificates(name);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let script: Script = Arc::new(script);
+        let (log, count) = (requests.clone(), connections.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                count.fetch_add(1, Ordering::SeqCst);
+                let (config, script, log) = (config.clone(), script.clone(), log.clone());
+                std::thread::spawn(move || serve(stream, config, &script, &log));
+            }
+        });
+        Self { addr, requests, connections, ca_pem }
+    }
+
+    /// A chat server that asks this service, through this name server.
+    pub fn chat(&self, dns: &Dns, settings: &[(&str, &str)]) -> Server {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ca.pem"), &self.ca_pem).unwrap();
+        let command = super::command(dir.path());
+        let url = format!("https://{NAME}:{}", self.addr.port());
+        let servers = dns.addr.to_string();
+        let ours = [
+            ("GEMINI_API_KEY", KEY),
+            ("GEMINI_BASE_URL", &url),
+            ("GEMINI_CA_FILE", "ca.pem"),
+            ("CHAT_NAMESERVERS", &servers),
+            ("GEMINI_QUESTIONS_PER_HOUR", "0"),
+        ];
+        Server::spawn(command, dir, &[&ours[..], settings].concat())
+    }
+
+    pub fn request(&self, n: usize) -> Request {
+        self.requests.lock().unwrap()[n].clone()
+    }
+}
+
+fn certificates(name: &str) -> (Arc<ServerConfig>, String) {
+    let ca_key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&ca_key).unwrap();
+    let issuer = Issuer::new(params, ca_key);
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![leaf.der().clone()],
+            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+        )
+        .unwrap();
+    (Arc::new(config), ca.pem())
+}
+
+fn serve(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    script: &Script,
+    log: &Mutex<Vec<Request>>,
+) -> Option<()> {
+    let tls = ServerConnection::new(config).unwrap();
+    let mut stream = BufReader::new(StreamOwned::new(tls, stream));
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if stream.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "))?;
+        let mut body = vec![0; length.parse().ok()?];
+        stream.read_exact(&mut body).ok()?;
+        let request = Request { head, body: String::from_utf8(body).ok()? };
+        let n = {
+            let mut log = log.lock().unwrap();
+            log.push(request.clone());
+            log.len() - 1
+        };
+        for step in script(n, &request) {
+            match step {
+                Step::Send(bytes) => {
+                    stream.get_mut().write_all(&bytes).ok()?;
+                    stream.get_mut().flush().ok()?;
+                }
+                Step::Wait(time) => std::thread::sleep(time),
+                Step::Cut => return None,
+            }
+        }
+    }
+}
+
+// ---- Responses -------------------------------------------------------------------------------
+
+/// The head of a streamed answer.
+pub fn stream_head() -> Step {
+    let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    Step::Send(head.into())
+}
+
+fn chunk(text: &str) -> Step {
+    Step::Send(format!("{:x}\r\n{text}\r\n", text.len()).into_bytes())
+}
+
+/// One event with this JSON.
+pub fn event(json: &str) -> Step {
+    chunk(&format!("data: {}\r\n\r\n", json.replace('\n', "")))
+}
+
+/// One event with a piece of the answer.
+pub fn piece(text: &str) -> Step {
+    let text = serde_json::Value::from(text);
+    event(&format!(
+        r#"{{"candidates":[{{"content":{{"parts":[{{"text":{text}}}],"role":"model"}}}}]}}"#
+    ))
+}
+
+/// The last event, and the end of the response.
+pub fn finish(reason: &str) -> Vec<Step> {
+    let last = format!(
+        r#"{{"candidates":[{{"content":{{"parts":[{{"text":""}}]}},"finishReason":"{reason}"}}]}}"#
+    );
+    vec![event(&last), Step::Send(b"0\r\n\r\n".to_vec())]
+}
+
+/// A whole answer in these pieces.
+pub fn answer(pieces: &[&str]) -> Vec<Step> {
+    let mut steps = vec![stream_head()];
+    steps.extend(pieces.iter().map(|text| piece(text)));
+    steps.extend(finish("STOP"));
+    steps
+}
+
+/// An error response.
+pub fn error(status: u16, json: &str) -> Vec<Step> {
+    vec![Step::Send(
+        format!(
+            "HTTP/1.1 {status} Something\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{json}",
+            json.len()
+        )
+        .into_bytes(),
+    )]
+}
+
+// ---- The name server -------------------------------------------------------------------------
+
+/// How the name server behaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    Honest,
+    /// Never answers.
+    Dead,
+    /// Sends a forged answer before the right one: another id, another address.
+    Lying,
+    /// Says that there is no such name.
+    Denying,
+    /// Says over UDP that the answer is too long for it.
+    Truncating,
+}
+
+pub struct Dns {
+    pub addr: SocketAddr,
+}
+
+impl Dns {
+    pub fn start(manner: Manner) -> Self {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let addr = udp.local_addr().unwrap();
+        let tcp = TcpListener::bind(addr).unwrap();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 1500];
+            while let Ok((n, from)) = udp.recv_from(&mut bytes) {
+                let query = &bytes[..n];
+                let _ = match manner {
+                    Manner::Dead => continue,
+                    Manner::Lying => {
+                        let mut forged = reply(query, [127, 0, 0, 99], Manner::Honest);
+                        forged[0] ^= 0xff;
+                        udp.send_to(&forged, from).unwrap();
+                        udp.send_to(&reply(query, [127, 0, 0, 1], manner), from)
+                    }
+                    manner => udp.send_to(&reply(query, [127, 0, 0, 1], manner), from),
+                };
+            }
+        });
+        std::thread::spawn(move || {
+            for mut stream in tcp.incoming().map_while(Result::ok) {
+                let mut length = [0; 2];
+                if stream.read_exact(&mut length).is_err() {
+                    continue;
+                }
+                let mut query = vec![0; u16::from_be_bytes(length).into()];
+                stream.read_exact(&mut query).unwrap();
+                let reply = reply(&query, [127, 0, 0, 1], Manner::Honest);
+                let length = (reply.len() as u16).to_be_bytes();
+                stream.write_all(&[&length[..], &reply].concat()).unwrap();
+            }
+        });
+        Self { addr }
+    }
+}
+
+/// An answer to a query (RFC 1035, section 4.1): one A record, nothing for other types.
+fn reply(query: &[u8], address: [u8; 4], manner: Manner) -> Vec<u8> {
+    let name_len = query[12..].iter().position(|b| *b == 0).unwrap() + 1;
+    let question = &query[12..12 + name_len + 4];
+    let is_a = question[name_len..name_len + 2] == [0, 1];
+    let (flags, found) = match manner {
+        Manner::Denying => ([0x81, 0x83], false),
+        Manner::Truncating => ([0x83, 0x80], false),
+        _ => ([0x81, 0x80], is_a),
+    };
+    let mut reply = vec![query[0], query[1], flags[0], flags[1], 0, 1, 0, found.into(), 0, 0, 0, 0];
+    reply.extend_from_slice(question);
+    if found {
+        reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+        reply.extend(address);
+    }
+    reply
+}
