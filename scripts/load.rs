@@ -6,12 +6,17 @@
 //! - `tls [USERS]`: what a TLS connection costs: processor time of a handshake, memory at rest beyond
 //!   a plain connection, and the longest turn of the loop when 500 handshakes arrive at once.
 //!
+//! - `rox [SECONDS]`: a chatter's message latency beside four answers that stream, one of them
+//!   stalled, with a dead name server before the one that answers; and memory after 1000 answers.
+//!
 //! It starts `mio-chat` from the directory of its own build with the limits lifted, sends to it
 //! only, and stops it. Latency is counted from when a message was due to be sent, so that a stall
 //! is not hidden by the messages it delayed.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
+#[path = "../tests/common/gemini.rs"]
+mod gemini;
 #[path = "../tests/common/tls_client.rs"]
 mod tls_client;
 
@@ -39,7 +44,10 @@ fn main() {
             scan(Duration::from_secs(secs), cost);
         }
         Some("tls") => tls(numbers.first().copied().unwrap_or(1000)),
-        _ => eprintln!("usage: load idle [USERS…] | scan [SECONDS] [COST] | tls [USERS]"),
+        Some("rox") => rox(Duration::from_secs(numbers.first().copied().unwrap_or(20))),
+        _ => eprintln!(
+            "usage: load idle [USERS…] | scan [SECONDS] [COST] | tls [USERS] | rox [SECONDS]"
+        ),
     }
 }
 
@@ -54,13 +62,15 @@ struct Server {
 
 impl Server {
     fn start(cost: u64) -> Self {
-        Self::logging(cost, "warn")
+        Self::with(cost, "warn", &[], "")
     }
 
-    fn logging(cost: u64, level: &str) -> Self {
+    /// The same with this log level, these settings, and this in `ca.pem`.
+    fn with(cost: u64, level: &str, settings: &[(&str, String)], ca_pem: &str) -> Self {
         let this = std::env::current_exe().unwrap();
         let dir = tempfile::tempdir().unwrap();
         tls_client::make_pair(dir.path());
+        std::fs::write(dir.path().join("ca.pem"), ca_pem).unwrap();
         let binary = this.parent().and_then(|dir| dir.parent()).unwrap().join("mio-chat");
         let mut child = Command::new(&binary)
             .env("CHAT_LISTEN", "127.0.0.1:0")
@@ -69,6 +79,7 @@ impl Server {
             .env("CHAT_MAX_CONNECTIONS_PER_IP", "0")
             .env("CHAT_MESSAGES_PER_WINDOW", "0")
             .env("CHAT_BCRYPT_COST", cost.to_string())
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             // Only what SIGUSR1 asks for comes often enough to be read.
             .env("CHAT_LOG_LEVEL", level)
             .current_dir(dir.path())
@@ -232,7 +243,7 @@ fn tls(users: u64) {
     );
 
     drop(server);
-    server = Server::logging(4, "info");
+    server = Server::with(4, "info", &[], "");
     let mut chatter = server.login("chatter");
     let mut streams: Vec<_> = (0..500).map(|_| connect(&server)).collect();
     server.longest_turn();
@@ -252,6 +263,55 @@ fn tls(users: u64) {
     println!(
         "500 handshakes at once: longest turn {longest:?}, a message meanwhile took {delay:?}"
     );
+}
+
+fn rox(time: Duration) {
+    use gemini::{Dns, Gemini, Manner, Step, answer, finish, piece, stream_head};
+    let service = Gemini::start(|_, request| {
+        if request.body.contains("asks: quick") {
+            return answer(&["A short answer.\nOf two lines.\n"]);
+        }
+        let mut steps = vec![stream_head(), piece("begun\n")];
+        if request.body.contains("asks: stall") {
+            steps.push(Step::Wait(Duration::from_secs(100)));
+        }
+        for _ in 0..90 {
+            steps.push(Step::Wait(Duration::from_millis(100)));
+            steps.push(piece("another line of a long answer\n"));
+        }
+        steps.extend(finish("STOP"));
+        steps
+    });
+    let (dead, honest) = (Dns::start(Manner::Dead), Dns::start(Manner::Honest));
+    let mut settings = service.settings(&honest);
+    settings.push(("CHAT_NAMESERVERS", format!("{},{}", dead.addr, honest.addr)));
+    let server = Server::with(4, "error", &settings, &service.ca_pem);
+    let mut chatter = server.login("chatter");
+    report("alone", chat(&mut chatter, time.min(Duration::from_secs(8))));
+    let mut askers = Vec::new();
+    for n in 0..4 {
+        let mut asker = server.login(&format!("asker{n}"));
+        asker.send(&format!("/create lobby{n} no-pass x"));
+        asker.wait("Created");
+        asker.send(&format!("/join lobby{n}"));
+        asker.wait("Joined");
+        asker.send(if n == 0 { "/ai stall" } else { "/ai long" });
+        askers.push(asker);
+    }
+    report("beside four answers", chat(&mut chatter, time.min(Duration::from_secs(8))));
+    println!("threads of the server: {}", server.status("Threads"));
+    drop(askers);
+
+    let mut asker = server.login("asker");
+    let mut before = 0;
+    for n in 0..1010 {
+        if n == 10 {
+            before = server.status("VmRSS");
+        }
+        asker.send("/ai quick");
+        asker.wait("Of two lines.");
+    }
+    println!("resident KiB before and after 1000 answers: {before}, {}", server.status("VmRSS"));
 }
 
 /// Messages a second of the chatter.

@@ -18,7 +18,7 @@ fn honest() -> Dns {
 #[test]
 fn the_lobby_sees_question_and_answer() {
     let gemini = Gemini::start(|_, _| answer(&["Hello **al", "ice**!\n\nSec", "ond line"]));
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     assert!(server.start_lines.contains("[✓] AI features enabled"));
     let mut alice = server.login("alice");
     let mut bob = server.login("bob");
@@ -48,7 +48,7 @@ fn the_lobby_sees_question_and_answer() {
 #[test]
 fn private_things_never_reach_the_service() {
     let gemini = Gemini::start(|_, _| answer(&["ok"]));
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     let mut alice = server.login("alice");
     let mut bob = server.login("bob");
     bob.send("/msg alice a-direct-message");
@@ -79,7 +79,7 @@ fn lines_arrive_as_they_are_finished_and_everybody_goes_on_chatting() {
         steps.extend(finish("STOP"));
         steps
     });
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     let mut alice = server.login("alice");
     alice.send("/ai go");
     alice.expect("│ first\n");
@@ -97,7 +97,7 @@ fn one_question_at_a_time_three_wait_and_more_are_refused() {
         steps.extend(answer(&[&format!("answer {n}")]));
         steps
     });
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     let mut alice = server.login("alice");
     for n in 0..5 {
         alice.send(&format!("/ai question {n}"));
@@ -117,7 +117,7 @@ fn one_question_at_a_time_three_wait_and_more_are_refused() {
 #[test]
 fn questions_an_hour_are_counted_and_the_limit_is_stated() {
     let gemini = Gemini::start(|_, _| answer(&["ok"]));
-    let server = gemini.chat(&honest(), &[("GEMINI_QUESTIONS_PER_HOUR", "2")]);
+    let server = Server::with_gemini(&gemini, &honest(), &[("GEMINI_QUESTIONS_PER_HOUR", "2")]);
     let mut alice = server.login("alice");
     for _ in 0..2 {
         alice.send("/ai hello");
@@ -143,7 +143,7 @@ fn an_answer_can_be_stopped_and_outlives_its_asker() {
         steps.extend(finish("STOP"));
         steps
     });
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     let mut alice = server.login("alice");
     let mut bob = server.login("bob");
     alice.send("/ai one");
@@ -197,7 +197,7 @@ fn every_error_is_one_line_for_the_asker_and_the_cause_in_the_log() {
     ];
     let steps: Vec<_> = cases.iter().map(|(steps, _)| steps.clone()).collect();
     let gemini = Gemini::start(move |n, _| steps[n].clone());
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     let mut alice = server.login("alice");
     for (n, (_, line)) in cases.iter().enumerate() {
         alice.send(&format!("/ai question {n}"));
@@ -220,7 +220,7 @@ fn what_was_shown_stays_when_the_rest_does_not_come() {
             Step::Cut,
         ]
     });
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     let seen = ask(&server, "The AI cannot be reached. Try again later.\n");
     let seen = seen.replace("> ", "");
     assert!(seen.contains("│ shown\n[AI] (answer cut short)\n[AI] The AI"), "{seen}");
@@ -233,7 +233,7 @@ fn a_failing_service_is_tried_again_before_anything_was_shown() {
         1 => error(500, "{}"),
         _ => answer(&["at last"]),
     });
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     ask(&server, "│ at last\n");
     assert_eq!(gemini.requests.lock().unwrap().len(), 3);
 }
@@ -247,7 +247,7 @@ fn a_kept_connection_that_was_closed_is_replaced_without_a_word() {
         }
         steps
     });
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     let mut alice = server.login("alice");
     alice.send("/ai one");
     alice.expect("│ answer 0\n");
@@ -265,7 +265,7 @@ fn an_endless_answer_is_cut_and_says_so() {
         steps.extend(finish("STOP"));
         steps
     });
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     let before = server.status("VmRSS");
     let seen = ask(&server, "[AI] (answer cut short)\n");
     let lines = seen.matches("  │ ").count();
@@ -276,7 +276,7 @@ fn an_endless_answer_is_cut_and_says_so() {
 #[test]
 fn what_the_service_says_never_controls_a_terminal() {
     let gemini = Gemini::start(|_, _| answer(&["a\u{1b}[2Jb\u{202e}c\u{7}\u{9b}31md"]));
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     let seen = ask(&server, "d\n> ");
     assert!(seen.contains("│ abcd\n"), "{seen:?}");
 }
@@ -284,7 +284,7 @@ fn what_the_service_says_never_controls_a_terminal() {
 #[test]
 fn a_service_that_stalls_is_given_up_while_others_chat() {
     let gemini = Gemini::start(|_, _| vec![stream_head(), Step::Wait(Duration::from_secs(60))]);
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     let mut alice = server.login("alice");
     let asked = Instant::now();
     alice.send("/ai hello");
@@ -306,14 +306,14 @@ fn a_service_that_stalls_is_given_up_while_others_chat() {
 #[test]
 fn a_certificate_for_another_name_is_refused_and_the_key_stays_here() {
     let gemini = Gemini::named("evil.test", |_, _| answer(&["never"]));
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     ask(&server, "[AI] The AI cannot be reached. Try again later.\n");
     server.expect_log("assistant - no connection: TLS: invalid peer certificate");
     assert!(gemini.requests.lock().unwrap().is_empty());
     // The same without the CA.
     let mut gemini = Gemini::start(|_, _| answer(&["never"]));
     gemini.ca_pem = Gemini::start(|_, _| Vec::new()).ca_pem;
-    let server = gemini.chat(&honest(), &[]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
     ask(&server, "[AI] The AI cannot be reached. Try again later.\n");
     assert!(gemini.requests.lock().unwrap().is_empty());
 }
@@ -322,19 +322,19 @@ fn a_certificate_for_another_name_is_refused_and_the_key_stays_here() {
 fn name_servers_that_lie_deny_truncate_or_never_answer() {
     let gemini = Gemini::start(|_, _| answer(&["found"]));
     for manner in [Manner::Lying, Manner::Truncating] {
-        let server = gemini.chat(&Dns::start(manner), &[]);
+        let server = Server::with_gemini(&gemini, &Dns::start(manner), &[]);
         ask(&server, "│ found\n");
     }
-    let server = gemini.chat(&Dns::start(Manner::Denying), &[]);
+    let server = Server::with_gemini(&gemini, &Dns::start(Manner::Denying), &[]);
     ask(&server, "[AI] The AI cannot be reached. Try again later.\n");
     server.expect_log("assistant - no connection: gemini.test: no such name");
     // The first one is dead, the second one is asked.
     let (dead, alive) = (Dns::start(Manner::Dead), honest());
     let both = format!("{},{}", dead.addr, alive.addr);
-    let server = gemini.chat(&alive, &[("CHAT_NAMESERVERS", &both)]);
+    let server = Server::with_gemini(&gemini, &alive, &[("CHAT_NAMESERVERS", &both)]);
     ask(&server, "│ found\n");
     // With none alive chat goes on, and the asker is told.
-    let server = gemini.chat(&dead, &[]);
+    let server = Server::with_gemini(&gemini, &dead, &[]);
     let mut alice = server.login("alice");
     alice.send("/ai hello");
     for n in 0..20 {

@@ -15,8 +15,6 @@ use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::Server;
-
 /// The name that the service has.
 pub const NAME: &str = "gemini.test";
 /// The key that it is asked with.
@@ -77,21 +75,16 @@ impl Gemini {
         Self { addr, requests, connections, ca_pem }
     }
 
-    /// A chat server that asks this service, through this name server.
-    pub fn chat(&self, dns: &Dns, settings: &[(&str, &str)]) -> Server {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ca.pem"), &self.ca_pem).unwrap();
-        let command = super::command(dir.path());
-        let url = format!("https://{NAME}:{}", self.addr.port());
-        let servers = dns.addr.to_string();
-        let ours = [
-            ("GEMINI_API_KEY", KEY),
-            ("GEMINI_BASE_URL", &url),
-            ("GEMINI_CA_FILE", "ca.pem"),
-            ("CHAT_NAMESERVERS", &servers),
-            ("GEMINI_QUESTIONS_PER_HOUR", "0"),
-        ];
-        Server::spawn(command, dir, &[&ours[..], settings].concat())
+    /// The settings of a chat server that asks this service, through this name server, with the CA
+    /// in `ca.pem`.
+    pub fn settings(&self, dns: &Dns) -> Vec<(&'static str, String)> {
+        vec![
+            ("GEMINI_API_KEY", KEY.to_owned()),
+            ("GEMINI_BASE_URL", format!("https://{NAME}:{}", self.addr.port())),
+            ("GEMINI_CA_FILE", "ca.pem".to_owned()),
+            ("CHAT_NAMESERVERS", dns.addr.to_string()),
+            ("GEMINI_QUESTIONS_PER_HOUR", "0".to_owned()),
+        ]
     }
 
     pub fn request(&self, n: usize) -> Request {

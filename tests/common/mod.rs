@@ -63,6 +63,20 @@ impl Server {
         Self::spawn(command, dir, &settings)
     }
 
+    /// The same with an assistant that asks this service, through this name server.
+    pub fn with_gemini(
+        gemini: &gemini::Gemini,
+        dns: &gemini::Dns,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ca.pem"), &gemini.ca_pem).unwrap();
+        let command = command(dir.path());
+        let ours = gemini.settings(dns);
+        let ours: Vec<_> = ours.iter().map(|(name, value)| (*name, &**value)).collect();
+        Self::spawn(command, dir, &[&ours[..], settings].concat())
+    }
+
     /// The same from a prepared command.
     pub fn spawn(mut command: Command, dir: tempfile::TempDir, settings: &[(&str, &str)]) -> Self {
         command
