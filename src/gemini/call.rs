@@ -317,3 +317,152 @@ impl Call {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn key() -> Secret {
+        let get = |name: &str| (name == "GEMINI_API_KEY").then(|| "the-key".to_owned());
+        Config::parse(get).unwrap().gemini.key.unwrap()
+    }
+
+    fn begun(now: Instant) -> Call {
+        let mut call = Call::new(now, b"request".to_vec(), key(), 0);
+        assert_eq!(actions(&mut call), [Action::Open { fresh: false }]);
+        call
+    }
+
+    fn actions(call: &mut Call) -> Vec<Action> {
+        std::iter::from_fn(|| call.poll_action()).collect()
+    }
+
+    fn sent(call: &mut Call, reused: bool) {
+        call.handle_open(reused);
+        assert_eq!(actions(call), [Action::Send(b"request"[..].into())]);
+    }
+
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    fn event(text: &str, rest: &str) -> Vec<u8> {
+        let json = format!(
+            "data: {{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"{text}\"}}]}}{rest}}}]}}\n\n"
+        );
+        format!("{:x}\r\n{json}\r\n", json.len()).into_bytes()
+    }
+
+    fn unavailable() -> Vec<u8> {
+        b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n".to_vec()
+    }
+
+    #[test]
+    fn an_answer_comes_line_by_line_and_the_connection_is_kept() {
+        let now = Instant::now();
+        let mut call = begun(now);
+        sent(&mut call, false);
+        call.handle_bytes(now, HEAD);
+        call.handle_bytes(now, &event("one\\ntw", ""));
+        assert_eq!(actions(&mut call), [Action::Line("one".to_owned())]);
+        call.handle_bytes(now, &event("o", ",\"finishReason\":\"STOP\""));
+        call.handle_bytes(now, b"0\r\n\r\n");
+        let expected = [Action::Line("two".to_owned()), Action::Keep, Action::Done(Ending::Whole)];
+        assert_eq!(actions(&mut call), expected);
+        assert_eq!(call.poll_timeout(), None);
+        // Whatever comes now comes too late.
+        call.handle_bytes(now, b"more");
+        call.handle_closed(now, "closed");
+        call.handle_timeout(now + Duration::from_secs(100));
+        assert_eq!(actions(&mut call), []);
+    }
+
+    #[test]
+    fn a_failing_service_is_tried_three_times_with_growing_pauses() {
+        let mut now = Instant::now();
+        let start = now;
+        let mut call = begun(now);
+        let mut pauses = Vec::new();
+        for _ in 0..2 {
+            sent(&mut call, false);
+            call.handle_bytes(now, &unavailable());
+            assert_eq!(actions(&mut call), [Action::Close]);
+            let next = call.poll_timeout().unwrap();
+            pauses.push(next - now);
+            now = next;
+            call.handle_timeout(now);
+            assert_eq!(actions(&mut call), [Action::Open { fresh: false }]);
+        }
+        assert!(pauses[1] > pauses[0] && now < start + FIRST_PIECE_TIMEOUT);
+        sent(&mut call, false);
+        call.handle_bytes(now, &unavailable());
+        let last = actions(&mut call);
+        assert!(matches!(&last[..], [Action::Close, Action::Failed(AskError::Overloaded(_))]));
+    }
+
+    #[test]
+    fn a_dead_kept_connection_is_replaced_once_and_only_before_anything_came() {
+        let now = Instant::now();
+        let mut call = begun(now);
+        sent(&mut call, true);
+        call.handle_closed(now, "reset");
+        assert_eq!(actions(&mut call), [Action::Close, Action::Open { fresh: true }]);
+        sent(&mut call, false);
+        call.handle_closed(now, "reset");
+        let last = actions(&mut call);
+        assert!(matches!(&last[..], [Action::Close, Action::Failed(AskError::NoNetwork(_))]));
+
+        let mut call = begun(now);
+        sent(&mut call, true);
+        call.handle_bytes(now, b"HTTP/1.1 2");
+        call.handle_closed(now, "reset");
+        let last = actions(&mut call);
+        assert!(matches!(&last[..], [Action::Close, Action::Failed(AskError::NoNetwork(_))]));
+    }
+
+    #[test]
+    fn the_first_piece_has_30_seconds_and_the_answer_60() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let timed_out = |call: &mut Call| {
+            matches!(&actions(call)[..], [Action::Close, Action::Failed(AskError::TimedOut(_))])
+        };
+        let mut silent = begun(start);
+        sent(&mut silent, false);
+        silent.handle_bytes(at(29), HEAD);
+        assert_eq!(silent.poll_timeout(), Some(at(30)));
+        silent.handle_timeout(at(30));
+        assert!(timed_out(&mut silent));
+
+        let mut slow = begun(start);
+        sent(&mut slow, false);
+        slow.handle_bytes(at(29), &[HEAD, &event("begun", "")].concat());
+        assert_eq!(slow.poll_timeout(), Some(at(60)));
+        slow.handle_timeout(at(59));
+        assert_eq!(actions(&mut slow), []);
+        slow.handle_timeout(at(60));
+        assert!(timed_out(&mut slow));
+
+        let mut nowhere = begun(start);
+        nowhere.handle_timeout(at(30));
+        assert!(timed_out(&mut nowhere));
+    }
+
+    #[test]
+    fn however_the_response_is_cut_the_answer_is_the_same() {
+        let now = Instant::now();
+        let end = event("two\\nthree", ",\"finishReason\":\"STOP\"");
+        let response = [HEAD, &event("one\\n", ""), &end, b"0\r\n\r\n"].concat();
+        let run = |piece: usize| {
+            let mut call = begun(now);
+            sent(&mut call, false);
+            response.chunks(piece).for_each(|bytes| call.handle_bytes(now, bytes));
+            actions(&mut call)
+        };
+        let whole = run(response.len());
+        assert_eq!(whole.len(), 5);
+        for piece in [1, 2, 3, 7, 50] {
+            assert_eq!(run(piece), whole);
+        }
+    }
+}

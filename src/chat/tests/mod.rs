@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod assistant;
 mod color;
 mod commands;
 mod crowds;
@@ -24,6 +25,7 @@ use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::assistant::AskId;
 use super::protocol::Protocol;
 use super::{Chat, CloseReason, Event, Request, Settings};
 use crate::id::ConnId;
@@ -43,6 +45,8 @@ struct World {
     now: Instant,
     /// What each client has received and no test has looked at yet.
     screens: HashMap<ConnId, Vec<u8>>,
+    /// Questions at the service, with the bodies of their requests, in order.
+    asked: Vec<(AskId, String)>,
     /// Connections closed by the chat, in order.
     closed: Vec<ConnId>,
     /// Connections that went past their bound, in order.
@@ -84,6 +88,7 @@ impl World {
             out: Outboxes::new(DEFAULT_SEND_QUEUE_BYTES),
             now: Instant::now(),
             screens: HashMap::new(),
+            asked: Vec::new(),
             closed: Vec::new(),
             dropped: Vec::new(),
             deaf: HashSet::new(),
@@ -245,9 +250,10 @@ impl World {
     fn take_requests(&mut self) {
         while let Some(request) = self.chat.poll_request() {
             match request {
-                Request::AskGemini { .. } | Request::StopGemini { .. } => {
-                    unreachable!("there is no assistant in this world")
+                Request::AskGemini { ask, body } => {
+                    self.asked.push((ask, String::from_utf8(body).unwrap()));
                 }
+                Request::StopGemini { ask } => self.asked.retain(|(asked, _)| *asked != ask),
                 Request::HashPassword { id, password } => {
                     self.jobs.push_back((id, Job::hash(password, 4, [7; 16])));
                     self.kept_back.insert(id, Vec::new());

@@ -1,0 +1,196 @@
+//! Questions to Rox: whose turn it is, what goes along, and what stays of an answer.
+
+use super::*;
+use crate::chat::assistant::{Answer, AssistantSettings};
+use crate::gemini::{AskError, Cause};
+
+fn world() -> World {
+    World::with(|settings| {
+        settings.assistant =
+            Some(AssistantSettings { model: "some-model".to_owned(), questions_per_hour: 20 });
+    })
+}
+
+impl World {
+    /// The service answers the oldest question with these lines.
+    fn reply(&mut self, lines: &[&str]) {
+        let ask = self.asked.remove(0).0;
+        for line in lines {
+            self.handle(Event::Answer { ask, answer: Answer::Line(line) });
+        }
+        self.handle(Event::Answer { ask, answer: Answer::Done(None) });
+    }
+
+    /// The service fails the oldest question.
+    fn fail(&mut self) {
+        let ask = self.asked.remove(0).0;
+        let error = AskError::NoNetwork(Cause::new("unplugged"));
+        self.handle(Event::Answer { ask, answer: Answer::Failed(&error) });
+    }
+}
+
+#[test]
+fn the_whole_lobby_sees_question_and_answer() {
+    let mut world = world();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    world.clear();
+    let question = ["[AI] Thinking...", "[LOBBY] alice asked AI: why?"];
+    world.answers(alice, "/ai why?", &question);
+    world.sees(bob, &question[1..]);
+    world.reply(&["Because.", "", "So."]);
+    let answer = ["[AI Response to alice]", "  │ Because.", "  │ ", "  │ So."];
+    world.sees(alice, &answer);
+    world.sees(bob, &answer);
+}
+
+#[test]
+fn a_question_brings_the_last_five_messages_and_the_conversation() {
+    let mut world = world();
+    let alice = world.user("alice");
+    (0..7).for_each(|n| world.say(alice, &format!("message-{n}")));
+    world.say(alice, "/ai first-question");
+    let body = world.asked[0].1.clone();
+    assert!(
+        !body.contains("message-1") && body.contains("message-2") && body.contains("message-6")
+    );
+    world.reply(&["first-answer"]);
+    world.say(alice, "/ai second-question");
+    let body = &world.asked[0].1;
+    assert!(body.contains("first-question") && body.contains("first-answer"));
+}
+
+#[test]
+fn a_failed_question_leaves_no_trace_and_only_the_asker_is_told() {
+    let mut world = world();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    world.say(alice, "/ai doomed-question");
+    world.clear();
+    world.fail();
+    world.sees(alice, &["[AI] The AI cannot be reached. Try again later."]);
+    world.sees(bob, &[]);
+    world.say(alice, "/ai next");
+    assert!(!world.asked[0].1.contains("doomed-question"));
+}
+
+#[test]
+fn a_conversation_is_forgotten_after_half_an_hour_and_belongs_to_its_lobby() {
+    let mut world = world();
+    let alice = world.user("alice");
+    world.say(alice, "/ai remember-this");
+    world.reply(&["yes"]);
+    world.say(alice, "/create den no-pass x");
+    let bob = world.user_in("bob", "den");
+    world.say(bob, "/ai what was it?");
+    assert!(!world.asked[0].1.contains("remember-this"));
+    world.reply(&["no idea"]);
+    world.advance_secs(29 * 60);
+    world.say(alice, "/ai what was it?");
+    assert!(world.asked[0].1.contains("remember-this"));
+    world.reply(&["that"]);
+    world.advance_secs(30 * 60);
+    world.say(alice, "/ai what was it?");
+    assert!(!world.asked[0].1.contains("remember-this"));
+}
+
+#[test]
+fn four_lobbies_are_served_at_once_and_the_others_take_turns() {
+    let mut world = world();
+    let users: Vec<_> = (0..6)
+        .map(|n| {
+            let maker = world.user(&format!("maker{n}"));
+            world.say(maker, &format!("/create lobby{n} x"));
+            world.say(maker, &format!("/join lobby{n}"));
+            maker
+        })
+        .collect();
+    for user in &users {
+        world.say(*user, "/ai one");
+        world.say(*user, "/ai two");
+    }
+    assert_eq!(world.asked.len(), 4);
+    world.clear();
+    // The fifth lobby is before the first one's second question.
+    world.reply(&["done"]);
+    assert_eq!(world.seen(users[4])[0], "[AI] Thinking...");
+    world.reply(&["done"]);
+    assert_eq!(world.seen(users[5])[0], "[AI] Thinking...");
+    (0..10).for_each(|_| world.reply(&["done"]));
+    assert!(world.asked.is_empty());
+    world.clear();
+    assert_eq!(world.answer(users[5], "/ai status")[3], "This lobby: none, 0 waiting");
+}
+
+#[test]
+fn an_asker_who_is_gone_and_a_lobby_that_is_gone_stop_nobody_elses_turn() {
+    let mut world = world();
+    let alice = world.user("alice");
+    world.say(alice, "/create den no-pass x");
+    world.say(alice, "/join den");
+    world.say(alice, "/ai first");
+    world.say(alice, "/ai second");
+    world.lose(alice);
+    world.reply(&["nobody reads this"]);
+    assert_eq!(world.asked.len(), 1, "the second question is asked all the same");
+    // An answer that outlives its lobby.
+    world.advance_secs(7201);
+    assert!(world.chat.lobbies.find("den").is_none());
+    world.reply(&["nor this"]);
+    let bob = world.user("bob");
+    world.say(bob, "/ai hello");
+    world.reply(&["hello"]);
+    assert!(world.seen(bob).contains(&"  │ hello".to_owned()));
+    world.say(bob, "/quit");
+    world.advance_secs(7201);
+    assert!(world.chat.timers.is_empty() && world.chat.lobbies.len() == 1);
+}
+
+#[test]
+fn the_hourly_budget_is_a_true_window_of_user_and_address() {
+    let mut world = world();
+    let alice = world.user("alice");
+    for n in 0..20 {
+        world.say(alice, &format!("/ai question {n}"));
+        world.reply(&["ok"]);
+        world.advance_secs(60);
+    }
+    world.clear();
+    let refusal = "[AI] 20 questions an hour are the limit. Ask again in 40 minutes.";
+    world.answers(alice, "/ai more", &[refusal]);
+    assert_eq!(world.answer(alice, "/ai status")[2], "Your questions: 0 of 20 left this hour");
+    world.lose(alice);
+    // Neither another address nor another name helps; both do.
+    let alice = world.user("alice");
+    world.answers(alice, "/ai more", &[refusal]);
+    world.advance_secs(40 * 60);
+    world.say(alice, "/ai more");
+    assert_eq!(world.asked.len(), 1);
+}
+
+#[test]
+fn only_who_asked_or_made_the_lobby_can_stop_an_answer() {
+    let mut world = world();
+    let maker = world.user("maker");
+    world.say(maker, "/create den no-pass x");
+    world.say(maker, "/join den");
+    let (alice, bob) = (world.user_in("alice", "den"), world.user_in("bob", "den"));
+    world.answers(bob, "/ai stop", &["[AI] There is no answer to stop."]);
+    world.say(alice, "/ai a long story");
+    world.clear();
+    let refusal = "[AI] Only who asked, or who created the lobby, can stop the answer.";
+    world.answers(bob, "/ai stop", &[refusal]);
+    world.answers(maker, "/ai stop", &["[LOBBY] maker stopped the answer to alice"]);
+    assert!(world.asked.is_empty());
+}
+
+#[test]
+fn what_comes_for_a_stopped_question_is_ignored() {
+    let mut world = world();
+    let alice = world.user("alice");
+    world.say(alice, "/ai one");
+    let ask = world.asked[0].0;
+    world.say(alice, "/ai stop");
+    world.clear();
+    world.handle(Event::Answer { ask, answer: Answer::Line("late") });
+    world.handle(Event::Answer { ask, answer: Answer::Done(None) });
+    world.sees(alice, &[]);
+}
