@@ -177,8 +177,9 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 pub const DRAIN_BYTES: usize = 64 * 1024;
 /// Turned-away connections that may be closing politely at once; more are closed at once.
 pub const MAX_REFUSALS_CLOSING: usize = 64;
-/// File descriptors kept free of clients: listeners, log, poll, spare, and the refused.
-pub const RESERVED_DESCRIPTORS: usize = 32 + MAX_REFUSALS_CLOSING;
+/// File descriptors kept free of clients: listeners, log, poll, spare, the assistant's sockets, and
+/// the refused.
+pub const RESERVED_DESCRIPTORS: usize = 64 + MAX_REFUSALS_CLOSING;
 /// How long accepting rests when the system has no descriptor or memory for one more.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a shutdown waits for everybody to receive what is owed.
