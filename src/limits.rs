@@ -135,6 +135,8 @@ pub const RETRIES: u32 = 2;
 pub const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes kept of what the service says about an error.
 pub const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
+/// Bytes that one query to a name server may bring: two messages of the greatest length.
+pub const QUERY_BYTES: usize = 128 * 1024;
 /// Bytes read from the service in one turn, for one answer.
 pub const LINK_BYTES_PER_TURN: usize = 64 * 1024;
 /// How long an address has before the next one is tried beside it (RFC 8305, section 8).

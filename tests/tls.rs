@@ -23,7 +23,10 @@ type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
 /// Connects and finishes the handshake.
 fn handshake(addr: SocketAddr, config: &Arc<ClientConfig>) -> TlsStream {
-    let tcp = TcpStream::connect(addr).unwrap();
+    handshake_over(TcpStream::connect(addr).unwrap(), config)
+}
+
+fn handshake_over(tcp: TcpStream, config: &Arc<ClientConfig>) -> TlsStream {
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     tcp.set_nodelay(true).unwrap();
     let tls = ClientConnection::new(config.clone(), "localhost".try_into().unwrap()).unwrap();
@@ -240,6 +243,20 @@ fn the_address_limit_counts_from_the_accept_and_is_told_over_tls() {
     let told = "Too many connections from your IP. Try again later.\n";
     assert_eq!(connect(&server).read_to_end(), told);
     assert_eq!(server.connect().read_to_end(), told);
+}
+
+#[test]
+fn those_who_are_refused_do_not_take_the_handshakes_of_others() {
+    let settings = [("CHAT_MAX_CONNECTIONS_PER_IP", "2"), ("CHAT_TLS_MAX_HANDSHAKES", "8")];
+    let server = Server::with_tls(&settings);
+    let _silent: Vec<_> =
+        (0..40).map(|_| TcpStream::connect(server.tls_addr.unwrap()).unwrap()).collect();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    socket.connect(&server.tls_addr.unwrap().into()).unwrap();
+    let started = Instant::now();
+    Client::over(handshake_over(socket.into(), &config(&TLS13))).login("elsewhere");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 // ---- Endings ---------------------------------------------------------------------------------

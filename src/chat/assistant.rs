@@ -281,6 +281,15 @@ impl Chat {
         self.start_questions(now, out);
     }
 
+    /// The questions of a lobby that is gone: nobody waits for the answer.
+    pub(super) fn abandon_questions(&mut self, now: Instant, asks: &Asks, out: &mut Outboxes) {
+        if let Some(ask) = asks.current {
+            self.requests.push_back(Request::StopGemini { ask });
+            self.assistant.current.remove(&ask);
+            self.start_questions(now, out);
+        }
+    }
+
     /// `/ai status`.
     fn ask_status(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
         let Some(settings) = self.settings.assistant.clone() else { return };

@@ -343,7 +343,7 @@ impl Chat {
                     self.forget_history(now, id);
                 }
                 Timer::Conversation(id) => self.forget_conversation(now, id),
-                Timer::Removal(id) => self.remove_lobby(id),
+                Timer::Removal(id) => self.remove_lobby(now, id, out),
             }
         }
         debug_assert!(self.poll_timeout().is_none_or(|next| next > now));

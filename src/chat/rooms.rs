@@ -136,7 +136,7 @@ impl Chat {
     }
 
     /// Removes a lobby that has been empty for long enough.
-    pub(super) fn remove_lobby(&mut self, id: LobbyId) {
+    pub(super) fn remove_lobby(&mut self, now: Instant, id: LobbyId, out: &mut Outboxes) {
         let Some(mut lobby) = self.lobbies.remove(id) else { return };
         self.timers.set(Timer::History(id), &mut lobby.history_deadline, None);
         self.timers.set(Timer::Conversation(id), &mut lobby.conversation_deadline, None);
@@ -145,6 +145,7 @@ impl Chat {
         }
         let empty_secs = self.settings.lobby_ttl.as_secs();
         log::info!("lobby '{}' removed - empty for {empty_secs} s", lobby.name);
+        self.abandon_questions(now, &lobby.asks, out);
     }
 }
 

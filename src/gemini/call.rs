@@ -199,7 +199,7 @@ impl Call {
         }
         if matches!(self.state, State::Pausing(pause) if pause <= now) {
             self.state = State::Opening;
-            self.actions.push_back(Action::Open { fresh: false });
+            self.actions.push_back(Action::Open { fresh: true });
         }
     }
 
@@ -391,7 +391,7 @@ mod tests {
             pauses.push(next - now);
             now = next;
             call.handle_timeout(now);
-            assert_eq!(actions(&mut call), [Action::Open { fresh: false }]);
+            assert_eq!(actions(&mut call), [Action::Open { fresh: true }]);
         }
         assert!(pauses[1] > pauses[0] && now < start + FIRST_PIECE_TIMEOUT);
         sent(&mut call, false);

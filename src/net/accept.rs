@@ -167,6 +167,12 @@ impl Acceptor {
         tls && self.handshakes >= self.max_handshakes
     }
 
+    /// Whether half of all handshakes that may be under way are: the rest is for clients who are let
+    /// in, and not for telling others why they are not.
+    pub(super) fn is_half_taken(&self) -> bool {
+        self.handshakes * 2 >= self.max_handshakes
+    }
+
     /// A handshake begins.
     pub(super) fn handshake_begun(&mut self) {
         self.handshakes += 1;

@@ -169,7 +169,8 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
 // maintained (RUSTSEC-2025-0134), to be replaced here when there is a need.
 
 fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
-    rustls_pemfile::certs(&mut &*pem).filter_map(Result::ok).collect()
+    // One that cannot be read spoils the chain: better none than a part of it.
+    rustls_pemfile::certs(&mut &*pem).collect::<Result<_, _>>().unwrap_or_default()
 }
 
 fn private_key(pem: &[u8]) -> Option<PrivateKeyDer<'static>> {

@@ -54,7 +54,7 @@ impl Server {
             return;
         };
         self.refusal_log.note(now, peer.ip(), reason);
-        if self.refusals < MAX_REFUSALS_CLOSING {
+        if self.refusals < MAX_REFUSALS_CLOSING && !(tls && self.acceptor.is_half_taken()) {
             // Told why, and closed as politely as any other; over TLS after the handshake.
             if let Some(id) = self.register(now, stream, peer, tls, Admission::Refused) {
                 self.refusals += 1;
@@ -384,13 +384,14 @@ impl Server {
         if conn.state != State::Open {
             return;
         }
-        conn.state = State::Flushing(now + FLUSH_TIMEOUT);
+        let timeout = if conn.handshaking { HANDSHAKE_TIMEOUT } else { FLUSH_TIMEOUT };
+        conn.state = State::Flushing(now + timeout);
         conn.progress = now;
         conn.unread = Vec::new();
         if std::mem::take(&mut conn.paused) {
             self.jobs.cancel(id);
         }
-        let until = now + FLUSH_TIMEOUT.min(self.limits.send_stall);
+        let until = now + timeout.min(self.limits.send_stall);
         self.timers.set(id, &mut conn.deadline, Some(until));
         self.to_flush.push(id);
     }

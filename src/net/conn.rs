@@ -25,7 +25,7 @@ use crate::rate::AddrKey;
 pub(super) enum State {
     /// Lines come in, output goes out.
     Open,
-    /// Input is left alone; what is owed goes out, until this time at the latest.
+    /// Input is left alone, but for a handshake; what is owed goes out, until this time at the latest.
     Flushing(Instant),
     /// Our direction is shut; input is dropped, so many bytes of it so far.
     Draining(usize),

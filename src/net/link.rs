@@ -63,7 +63,8 @@ impl Link {
     /// Sends and receives as much as there is room and time for in one turn. The error says why the
     /// connection is over.
     pub(super) fn exchange(&mut self, mut receive: impl FnMut(&[u8])) -> Result<(), String> {
-        self.write()?;
+        // A service that refuses early may have answered all the same.
+        let written = self.write();
         let mut bytes = [0; 8 * 1024];
         let mut left = LINK_BYTES_PER_TURN;
         while self.readable && left > 0 {
@@ -101,6 +102,7 @@ impl Link {
                 }
             }
         }
+        written?;
         self.write()
     }
 

@@ -29,6 +29,7 @@ use crate::gemini::{Action, AskError, Call, Ending, head, path};
 use crate::id::{ConnId, tagged_token};
 use crate::limits::{
     ASKS_AT_ONCE, CONNECT_ATTEMPT_DELAY, CONNECT_TIMEOUT, IDLE_LINK_TIMEOUT, MAX_CONNECT_ADDRESSES,
+    QUERY_BYTES,
 };
 
 /// The reserved token value of all sockets in here; each has another number above it.
@@ -80,6 +81,8 @@ enum Stage {
 struct Query {
     id: QueryId,
     socket: QuerySocket,
+    /// Bytes that it may still bring: a server that goes on and on is one that fails.
+    left: usize,
 }
 
 enum QuerySocket {
@@ -292,8 +295,10 @@ impl Outbound {
 
     fn keep(&mut self, now: Instant, active: &mut Active) {
         let stage = std::mem::replace(&mut active.stage, Stage::Nothing);
+        // One with something left to read has come to its end, or says what it was not asked.
         if let Stage::Open(link, _) = stage
             && self.idle.len() < ASKS_AT_ONCE
+            && !link.is_busy()
         {
             self.idle.push((link, now + IDLE_LINK_TIMEOUT));
         }
@@ -332,7 +337,7 @@ impl Outbound {
                 }
             };
             match opened {
-                Ok(socket) => queries.push(Query { id, socket }),
+                Ok(socket) => queries.push(Query { id, socket, left: QUERY_BYTES }),
                 Err(_) => lookup.handle_failure(now, id),
             }
         }
@@ -404,6 +409,7 @@ fn read_query(now: Instant, lookup: &mut Lookup, query: &mut Query) -> io::Resul
     match &mut query.socket {
         QuerySocket::Udp(socket) => {
             while let Some(n) = blocked(socket.recv(&mut bytes))? {
+                query.left = spend(query.left, n)?;
                 lookup.handle_reply(now, query.id, bytes.get(..n).unwrap_or_default());
             }
         }
@@ -419,6 +425,7 @@ fn read_query(now: Instant, lookup: &mut Lookup, query: &mut Query) -> io::Resul
                 if n == 0 {
                     return Err(ErrorKind::UnexpectedEof.into());
                 }
+                query.left = spend(query.left, n)?;
                 let mut input = bytes.get(..n).unwrap_or_default();
                 while let Some(message) = framer.next_message(&mut input) {
                     lookup.handle_reply(now, query.id, &message);
@@ -427,6 +434,11 @@ fn read_query(now: Instant, lookup: &mut Lookup, query: &mut Query) -> io::Resul
         }
     }
     Ok(())
+}
+
+/// Takes what came off what may come; a small piece counts for more than it is.
+fn spend(left: usize, n: usize) -> io::Result<usize> {
+    left.checked_sub(n.max(512)).ok_or_else(|| ErrorKind::InvalidData.into())
 }
 
 // ---- Connections -----------------------------------------------------------------------------
@@ -531,7 +543,7 @@ fn exchange(now: Instant, active: &mut Active) -> bool {
             Err(error) => Some(error.clone()),
             Ok(()) if !link.is_handshaking() => None,
             Ok(()) if *until <= now => Some("the TLS handshake took too long".to_owned()),
-            Ok(()) => return happened,
+            Ok(()) => return false,
         };
         if let Some(failure) = failure {
             active.stage = Stage::Nothing;
@@ -546,7 +558,8 @@ fn exchange(now: Instant, active: &mut Active) -> bool {
         active.call.handle_closed(now, &error);
         return true;
     }
-    happened
+    // What is left beyond the budget of this turn is the next one's.
+    happened && !link.is_busy()
 }
 
 /// Random bits for query ids and pauses. Without any there are guessable ones, which the checks of

@@ -8,7 +8,7 @@ use std::net::Shutdown;
 
 use mio::net::TcpStream;
 
-use super::tls::{Broken, TlsSession};
+use super::tls::TlsSession;
 
 /// Bytes taken from the wire in one read of a TLS connection: a few records of chat.
 const WIRE_READ: usize = 4 * 1024;
@@ -49,14 +49,17 @@ impl Transport {
             if n > 0 || tls.has_ended() {
                 return Ok(n);
             }
+            if tls.failure().is_some() {
+                return Err(ErrorKind::InvalidData.into());
+            }
             let mut wire = [0; WIRE_READ];
             let n = self.socket.read(&mut wire)?;
             if n == 0 {
                 // No close_notify: as good as one for us, since lines have ends of their own.
                 return Ok(0);
             }
-            tls.receive(wire.get(..n).unwrap_or_default())
-                .map_err(|Broken| ErrorKind::InvalidData)?;
+            // What came before something wrong is handed out first; the failure is said after it.
+            let _ = tls.receive(wire.get(..n).unwrap_or_default());
         }
     }
 
@@ -78,7 +81,7 @@ impl Transport {
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.tls {
             None => self.socket.write_vectored(slices),
-            Some(tls) => tls.encrypt(slices).map_err(|Broken| ErrorKind::InvalidData.into()),
+            Some(tls) => tls.encrypt(slices).map_err(|_| ErrorKind::InvalidData.into()),
         }
     }
 

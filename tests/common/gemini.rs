@@ -217,6 +217,8 @@ pub enum Manner {
     Denying,
     /// Says over UDP that the answer is too long for it.
     Truncating,
+    /// The same, and over TCP sends empty messages without end.
+    Endless,
 }
 
 pub struct Dns {
@@ -225,9 +227,14 @@ pub struct Dns {
 
 impl Dns {
     pub fn start(manner: Manner) -> Self {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // The same port for both, which somebody may have for the other one.
+        let (udp, tcp) = std::iter::repeat_with(|| UdpSocket::bind("127.0.0.1:0").unwrap())
+            .find_map(|udp| {
+                let tcp = TcpListener::bind(udp.local_addr().unwrap()).ok()?;
+                Some((udp, tcp))
+            })
+            .unwrap();
         let addr = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(addr).unwrap();
         std::thread::spawn(move || {
             let mut bytes = [0; 1500];
             while let Ok((n, from)) = udp.recv_from(&mut bytes) {
@@ -252,6 +259,10 @@ impl Dns {
                 }
                 let mut query = vec![0; u16::from_be_bytes(length).into()];
                 stream.read_exact(&mut query).unwrap();
+                if manner == Manner::Endless {
+                    std::thread::spawn(move || while stream.write_all(&[0; 65536]).is_ok() {});
+                    continue;
+                }
                 let reply = reply(&query, [127, 0, 0, 1], Manner::Honest);
                 let length = (reply.len() as u16).to_be_bytes();
                 stream.write_all(&[&length[..], &reply].concat()).unwrap();
@@ -268,7 +279,7 @@ fn reply(query: &[u8], address: [u8; 4], manner: Manner) -> Vec<u8> {
     let is_a = question[name_len..name_len + 2] == [0, 1];
     let (flags, found) = match manner {
         Manner::Denying => ([0x81, 0x83], false),
-        Manner::Truncating => ([0x83, 0x80], false),
+        Manner::Truncating | Manner::Endless => ([0x83, 0x80], false),
         _ => ([0x81, 0x80], is_a),
     };
     let mut reply = vec![query[0], query[1], flags[0], flags[1], 0, 1, 0, found.into(), 0, 0, 0, 0];

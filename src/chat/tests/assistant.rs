@@ -134,7 +134,7 @@ fn an_asker_who_is_gone_and_a_lobby_that_is_gone_stop_nobody_elses_turn() {
     // An answer that outlives its lobby.
     world.advance_secs(7201);
     assert!(world.chat.lobbies.find("den").is_none());
-    world.reply(&["nor this"]);
+    assert!(world.asked.is_empty(), "nobody waits for the second answer");
     let bob = world.user("bob");
     world.say(bob, "/ai hello");
     world.reply(&["hello"]);
