@@ -352,7 +352,7 @@ fn chats_on(alice: &mut common::Client, until: &str) {
         let sent = Instant::now();
         alice.send(&format!("number {n}"));
         seen.push_str(&alice.expect(&format!("number {n}\n")));
-        assert!(sent.elapsed() < Duration::from_millis(900), "{:?}", sent.elapsed());
+        assert!(sent.elapsed() < Duration::from_secs(2), "{:?}", sent.elapsed());
         if seen.contains(until) {
             return;
         }
