@@ -50,6 +50,8 @@ pub const PASSWORD_WINDOW: Duration = Duration::from_secs(60);
 pub const RATE_NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 /// Addresses (or departed users) remembered by one table that forgets by age.
 pub const MAX_REMEMBERED: usize = 65_536;
+/// How often the tables that forget by age are swept, while there is anything in them.
+pub const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 /// Password jobs waiting or under way; one more is refused.
 pub const MAX_PASSWORD_JOBS: usize = 256;
 

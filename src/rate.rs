@@ -135,39 +135,22 @@ impl Connections {
 }
 
 /// A table whose entries are forgotten at a set time. Holds at most [`MAX_REMEMBERED`] entries: with
-/// that many living ones a further one is not remembered.
+/// that many a further one is not remembered. Its owner calls [`Expiring::forget`] now and then, which
+/// is what makes room again.
 #[derive(Debug)]
 pub struct Expiring<K, V> {
     entries: HashMap<K, (Instant, V)>,
-    /// The size at which dead entries are looked for again.
-    prune_at: usize,
-    /// When they were looked for last.
-    pruned: Option<Instant>,
 }
-
-/// Below this size an [`Expiring`] table is not searched for dead entries.
-const LEAST_PRUNE: usize = 64;
-
-/// A table that stays full is searched for dead entries this often.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl<K, V> Default for Expiring<K, V> {
     fn default() -> Self {
-        Self { entries: HashMap::new(), prune_at: LEAST_PRUNE, pruned: None }
+        Self { entries: HashMap::new() }
     }
 }
 
 impl<K: Hash + Eq, V> Expiring<K, V> {
     /// Remembers `value` until `until`.
-    pub fn insert(&mut self, now: Instant, key: K, value: V, until: Instant) {
-        let lately = |at: Instant| now.saturating_duration_since(at) < PRUNE_INTERVAL;
-        let full = self.prune_at == MAX_REMEMBERED;
-        if self.entries.len() >= self.prune_at && !(full && self.pruned.is_some_and(lately)) {
-            self.pruned = Some(now);
-            self.entries.retain(|_, (until, _)| *until > now);
-            self.prune_at = (self.entries.len() * 2).clamp(LEAST_PRUNE, MAX_REMEMBERED);
-            self.entries.shrink_to(self.prune_at);
-        }
+    pub fn insert(&mut self, key: K, value: V, until: Instant) {
         if self.entries.len() < MAX_REMEMBERED || self.entries.contains_key(&key) {
             self.entries.insert(key, (until, value));
         }
@@ -182,6 +165,26 @@ impl<K: Hash + Eq, V> Expiring<K, V> {
     /// Takes out what is remembered under this key.
     pub fn remove(&mut self, now: Instant, key: &K) -> Option<V> {
         self.entries.remove(key).filter(|(until, _)| *until > now).map(|(_, value)| value)
+    }
+
+    /// Drops what nobody can find any more, and the room it took.
+    pub fn forget(&mut self, now: Instant) {
+        self.entries.retain(|_, (until, _)| *until > now);
+        if self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to(self.entries.len() * 2);
+        }
+    }
+
+    /// How many entries there are, those included that wait to be dropped.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 }
 
@@ -213,11 +216,29 @@ impl Lockouts {
         let _ = recent.try_accept(now, self.failures, self.window);
         let until = now + self.window;
         if recent.accepted.len() < self.failures {
-            self.recent.insert(now, addr, recent, until);
+            self.recent.insert(addr, recent, until);
             return false;
         }
-        self.locked.insert(now, addr, until, until);
+        self.locked.insert(addr, until, until);
         true
+    }
+
+    /// Drops the failures and lock-outs that are over.
+    pub fn forget(&mut self, now: Instant) {
+        self.recent.forget(now);
+        self.locked.forget(now);
+    }
+
+    /// How many addresses are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.recent.len() + self.locked.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -317,12 +338,16 @@ mod tests {
         let minute = start + Duration::from_secs(60);
         let mut table = Expiring::default();
         for n in 0..MAX_REMEMBERED + 100 {
-            table.insert(start, n, (), minute);
+            table.insert(n, (), minute);
         }
-        assert_eq!(table.entries.len(), MAX_REMEMBERED);
-        assert_eq!(table.get(start, &5), Some(&()));
-        assert_eq!(table.get(minute, &5), None);
-        table.insert(minute, 0, (), minute + Duration::from_secs(1));
-        assert_eq!(table.entries.len(), 1);
+        table.insert(5, (), minute + Duration::from_secs(1));
+        assert_eq!(table.len(), MAX_REMEMBERED);
+        assert_eq!(table.get(start, &6), Some(&()));
+        assert_eq!(table.get(minute, &6), None);
+        table.forget(minute);
+        assert_eq!((table.len(), table.get(minute, &5)), (1, Some(&())));
+        assert!(table.entries.capacity() < 10);
+        assert_eq!(table.remove(minute + Duration::from_secs(1), &5), None);
+        assert!(table.is_empty());
     }
 }

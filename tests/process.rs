@@ -200,7 +200,7 @@ fn usr1_logs_the_state_and_hup_ends_nothing() {
     let _nameless = server.connect();
     common::eventually("both are counted", || {
         server.signal(Signal::USR1);
-        server.log().contains("state: connections=2 users=1 lobbies=1 queued_bytes=0")
+        server.log().contains("state: connections=2 users=1 lobbies=1 messages=0 ")
     });
     let line = server.expect_log("connections=2");
     assert!(line.contains(" memory_kib=") && line.contains(" longest_turn_us="), "{line}");

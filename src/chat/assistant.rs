@@ -69,7 +69,7 @@ pub(super) struct Asks {
 
 /// Whose questions are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Budget {
+pub(super) enum Budget {
     User(Rc<str>),
     Address(AddrKey),
 }
@@ -81,8 +81,22 @@ pub(super) struct Assistant {
     current: BTreeMap<AskId, Current>,
     /// Lobbies with a question that waits and none under way, in the order of their turn.
     turns: VecDeque<LobbyId>,
-    budgets: Expiring<Budget, SlidingWindow>,
+    pub(super) budgets: Expiring<Budget, SlidingWindow>,
     last_id: u64,
+}
+
+impl Assistant {
+    /// How many questions are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.current.len()
+    }
+}
+
+impl Asks {
+    /// How many questions wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
 }
 
 impl Chat {
@@ -148,7 +162,7 @@ impl Chat {
             }
             if let Some(last) = window.last() {
                 let until = last + QUESTIONS_WINDOW;
-                self.assistant.budgets.insert(now, budget, window, until);
+                self.assistant.budgets.insert(budget, window, until);
             }
         }
         wait.map_or(Ok(()), |wait| Err(wait_secs(wait)))

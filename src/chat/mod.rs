@@ -33,7 +33,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::id::{ConnId, Slots};
-use crate::limits::{PASSWORD_FAILURES, PASSWORD_WINDOW};
+use crate::limits::{FORGET_INTERVAL, PASSWORD_FAILURES, PASSWORD_WINDOW};
 use crate::line::Line;
 use crate::outbox::{Frame, Outboxes};
 use crate::password::{Outcome, Password, PasswordHash};
@@ -206,10 +206,20 @@ impl fmt::Display for CloseReason {
 /// How many there are of what, for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
+    /// Connections that the chat knows of, with a name or without.
+    pub sessions: usize,
     /// Connections with a name.
     pub users: usize,
     /// Lobbies, `general` included.
     pub lobbies: usize,
+    /// Messages in all histories.
+    pub messages: usize,
+    /// Questions to the assistant, under way or waiting.
+    pub questions: usize,
+    /// Addresses and departed users that are remembered for their limits' sake.
+    pub remembered: usize,
+    /// Deadlines.
+    pub timers: usize,
 }
 
 /// Everything a deadline is kept for.
@@ -225,6 +235,8 @@ enum Timer {
     Conversation(LobbyId),
     /// An empty lobby to be removed.
     Removal(LobbyId),
+    /// The tables that forget by age.
+    Forget,
 }
 
 /// The state of the whole chat.
@@ -242,6 +254,8 @@ pub struct Chat {
     /// The rate limits of users who left, for when they are back.
     departed: Expiring<(AddrKey, Rc<str>), SlidingWindow>,
     wrong_passwords: Lockouts,
+    /// When the tables that forget by age are swept; `None` while they are empty.
+    forget_deadline: Option<Instant>,
     refusal_log: RefusalLog,
     assistant: Assistant,
     welcome: Frame,
@@ -260,6 +274,7 @@ impl Chat {
             requests: VecDeque::new(),
             departed: Expiring::default(),
             wrong_passwords: Lockouts::new(PASSWORD_FAILURES, PASSWORD_WINDOW),
+            forget_deadline: None,
             refusal_log: RefusalLog::default(),
             assistant: Assistant::default(),
             welcome: render::welcome(),
@@ -280,6 +295,10 @@ impl Chat {
             Event::Timeout => self.timeouts(now, out),
             Event::Shutdown => self.shutdown(now, out),
         }
+        if self.forget_deadline.is_none() && self.remembered() > 0 {
+            let until = now + FORGET_INTERVAL;
+            self.timers.set(Timer::Forget, &mut self.forget_deadline, Some(until));
+        }
     }
 
     /// The next thing asked of the caller.
@@ -293,10 +312,30 @@ impl Chat {
         self.timers.next()
     }
 
-    /// How many users and lobbies there are.
+    /// How many there are of what. Walks the lobbies.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        Counts { users: self.names.len(), lobbies: self.lobbies.len() }
+        let waiting: usize = self.lobbies.iter().map(|lobby| lobby.asks.waiting()).sum();
+        Counts {
+            sessions: self.sessions.len(),
+            users: self.names.len(),
+            lobbies: self.lobbies.len(),
+            messages: self.lobbies.iter().map(|lobby| lobby.history.iter().count()).sum(),
+            questions: self.assistant.under_way() + waiting,
+            remembered: self.remembered(),
+            timers: self.timers.len(),
+        }
+    }
+
+    fn remembered(&self) -> usize {
+        self.departed.len() + self.wrong_passwords.len() + self.assistant.budgets.len()
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.forget_deadline = None;
+        self.departed.forget(now);
+        self.wrong_passwords.forget(now);
+        self.assistant.budgets.forget(now);
     }
 
     fn line(&mut self, now: Instant, id: ConnId, line: Line<'_>, out: &mut Outboxes) {
@@ -344,6 +383,7 @@ impl Chat {
                 }
                 Timer::Conversation(id) => self.forget_conversation(now, id),
                 Timer::Removal(id) => self.remove_lobby(now, id, out),
+                Timer::Forget => self.forget(now),
             }
         }
         debug_assert!(self.poll_timeout().is_none_or(|next| next > now));
@@ -411,7 +451,7 @@ impl Chat {
         self.names.remove(&folded);
         if let Some(last) = user.window.last() {
             let until = last + self.settings.rate_window;
-            self.departed.insert(now, (addr, folded), user.window, until);
+            self.departed.insert((addr, folded), user.window, until);
         }
         self.leave_seat(now, id, user.lobby, user.seat, &user.name, out);
     }

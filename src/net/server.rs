@@ -463,11 +463,14 @@ impl Server {
     fn log_state(&mut self) {
         let counts = self.chat.counts();
         log::info!(
-            "state: connections={} users={} lobbies={} queued_bytes={} password_jobs={} \
-             memory_kib={} longest_turn_us={}",
+            "state: connections={} users={} lobbies={} messages={} questions={} remembered={} \
+             queued_bytes={} password_jobs={} memory_kib={} longest_turn_us={}",
             self.conns.len(),
             counts.users,
             counts.lobbies,
+            counts.messages,
+            counts.questions,
+            counts.remembered,
             self.outboxes.unsent_in_all(),
             self.jobs.len(),
             resident_kib().unwrap_or(0),
