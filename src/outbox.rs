@@ -282,6 +282,12 @@ impl Outboxes {
         self.boxes.get(id).map_or(0, |outbox| outbox.bytes)
     }
 
+    /// Whether there is no client.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.boxes.is_empty()
+    }
+
     /// Bytes that wait for all clients.
     #[must_use]
     pub fn unsent_in_all(&self) -> usize {

@@ -123,6 +123,18 @@ impl Connections {
         true
     }
 
+    /// How many addresses have a connection.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether none has.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Counts one less.
     pub fn close(&mut self, addr: AddrKey) {
         if let Some(open) = self.open.get_mut(&addr) {
@@ -310,7 +322,7 @@ mod tests {
         open.close(addr);
         assert!(open.try_open(addr, 2));
         (0..3).for_each(|_| open.close(addr));
-        assert_eq!(open.open.len(), 1);
+        assert_eq!(open.len(), 1);
         assert!((0..100).all(|_| open.try_open(addr, 0)));
     }
 

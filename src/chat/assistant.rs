@@ -208,7 +208,11 @@ impl Chat {
         };
         let body = body(&asked, lobby.conversation.turns(now));
         self.requests.push_back(Request::AskGemini { ask, body });
-        out.push(question.asker, &render::notice("[AI] Thinking..."));
+        // Nothing follows the last words of one who is leaving.
+        let asker_is_here = self.user(question.asker).is_some();
+        if asker_is_here {
+            out.push(question.asker, &render::notice("[AI] Thinking..."));
+        }
         let line = format_args!("{} asked AI: {}", question.name, question.text);
         let line = render::lobby_line(line);
         let current = Current { lobby: at, question, shown: String::new() };
@@ -253,7 +257,10 @@ impl Chat {
                 if !current.shown.is_empty() {
                     self.broadcast(at, &render::notice(CUT_SHORT), out);
                 }
-                out.push(current.question.asker, &render::error(format_args!("[AI] {error}")));
+                let asker = current.question.asker;
+                if self.user(asker).is_some() {
+                    out.push(asker, &render::error(format_args!("[AI] {error}")));
+                }
                 self.start_questions(now, out);
             }
         }

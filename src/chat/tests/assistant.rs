@@ -194,3 +194,16 @@ fn what_comes_for_a_stopped_question_is_ignored() {
     world.handle(Event::Answer { ask, answer: Answer::Done(None) });
     world.sees(alice, &[]);
 }
+
+#[test]
+fn nothing_follows_the_last_word_to_an_asker_who_quits() {
+    let mut world = world();
+    let (alice, _bob) = (world.user("alice"), world.user("bob"));
+    (0..2).for_each(|n| world.say(alice, &format!("/ai question-{n}")));
+    world.clear();
+    world.lingering.insert(alice);
+    world.say(alice, "/quit");
+    // The first question fails, and the second begins.
+    world.fail();
+    world.sees(alice, &["Disconnecting from server. Goodbye!"]);
+}

@@ -53,6 +53,8 @@ struct World {
     dropped: Vec<ConnId>,
     /// Clients that never read.
     deaf: HashSet<ConnId>,
+    /// Clients whose outbox stays open behind their last words.
+    lingering: HashSet<ConnId>,
     /// Password jobs, first in first out; they rest while `hold` is set.
     jobs: VecDeque<(ConnId, Job)>,
     hold: bool,
@@ -92,6 +94,7 @@ impl World {
             closed: Vec::new(),
             dropped: Vec::new(),
             deaf: HashSet::new(),
+            lingering: HashSet::new(),
             jobs: VecDeque::new(),
             hold: false,
             kept_back: HashMap::new(),
@@ -263,8 +266,10 @@ impl World {
                     self.kept_back.insert(id, Vec::new());
                 }
                 Request::Close { id } => {
-                    self.read(id);
-                    self.shut(id);
+                    if !self.lingering.contains(&id) {
+                        self.read(id);
+                        self.shut(id);
+                    }
                     self.closed.push(id);
                 }
             }
