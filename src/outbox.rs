@@ -198,7 +198,8 @@ impl Outboxes {
         }
         outbox.hide_prompt(ERASE_LINE);
         outbox.push(Piece::Shared(frame.bytes(outbox.color).clone()));
-        if outbox.bytes > self.limit {
+        // The prompt behind it fits, too.
+        if outbox.bytes + PROMPT.len() > self.limit {
             outbox.doomed = true;
             outbox.drop_all();
             self.doomed.push(id);
@@ -426,7 +427,7 @@ mod tests {
 
     #[test]
     fn past_its_bound_a_client_is_doomed_once_and_holds_nothing() {
-        let mut out = opened(10);
+        let mut out = opened(10 + PROMPT.len());
         let frame = Frame::new("123456");
         out.push(id(), &frame);
         assert_eq!(out.take_doomed(), vec![]);
@@ -436,6 +437,25 @@ mod tests {
         assert_eq!(out.take_doomed(), vec![]);
         assert_eq!(out.unsent(id()), 0);
         assert_eq!(Rc::strong_count(&frame.color), 1);
+    }
+
+    #[test]
+    fn not_even_the_prompt_goes_past_the_bound() {
+        let limit = 100;
+        let mut out = opened(limit);
+        out.set_prompting(id(), true);
+        turn(&mut out);
+        out.push(id(), &Frame::new("a\n"));
+        turn(&mut out);
+        write(&mut out, "a\n".len() + 1);
+        let begun = PROMPT.len() - 1 + ERASE_LINE.len();
+        out.push(id(), &Frame::new(&"x".repeat(limit - begun - PROMPT.len())));
+        turn(&mut out);
+        assert_eq!(out.take_doomed(), vec![]);
+        assert_eq!(out.unsent(id()), limit);
+        let mut out = opened(limit);
+        out.push(id(), &Frame::new(&"x".repeat(limit - PROMPT.len() + 1)));
+        assert_eq!(out.take_doomed(), vec![id()]);
     }
 
     #[test]
