@@ -1,0 +1,212 @@
+//! Proves that the simulation can fail: plants one fault after the other in a copy of the sources,
+//! and shows that some seed notices each.
+//!
+//!     cargo run --example faults [PART OF A NAME]
+//!
+//! Works in `target/faults`, never in the tree itself. A fault whose text is not found exactly once
+//! is an error: the table has to follow the code.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+use std::{fs, io};
+
+/// Seeds that a fault is given to be noticed by.
+const SEEDS: &str = "400";
+
+struct Fault {
+    /// What a user would complain about.
+    name: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+#[rustfmt::skip]
+const FAULTS: &[Fault] = &[
+    // ---- Who hears what ----
+    Fault { name: "a member is skipped", file: "src/chat/rooms.rs",
+        from: "for member in &lobby.members {",
+        to: "for member in lobby.members.iter().skip(usize::from(lobby.members.len() > 4)) {" },
+    Fault { name: "a message is doubled", file: "src/chat/talk.rs",
+        from: "self.broadcast(lobby, &frame, out);",
+        to: "self.broadcast(lobby, &frame, out); if text.len() % 5 == 0 { self.broadcast(lobby, &frame, out); }" },
+    Fault { name: "the sender does not hear itself", file: "src/chat/talk.rs",
+        from: "self.broadcast(lobby, &frame, out);",
+        to: "for member in self.lobbies.get(lobby).map(|lobby| lobby.members.clone()).unwrap_or_default() { if member != id { out.push(member, &frame); } }" },
+    Fault { name: "a direct message goes to the lobby", file: "src/chat/talk.rs",
+        from: "out.push(to, &render::direct(&sender.name, \"You\", text));",
+        to: "self.broadcast(recipient.lobby, &render::direct(&sender.name, \"You\", text), out);" },
+    Fault { name: "a tag tells of a private lobby", file: "src/chat/talk.rs",
+        from: "} else if lobby.password.is_none() {", to: "} else if !lobby.name.is_empty() {" },
+    Fault { name: "any password opens", file: "src/chat/rooms.rs",
+        from: "if right {", to: "if right || !self.names.is_empty() {" },
+    Fault { name: "a private lobby opens without a password", file: "src/chat/rooms.rs",
+        from: "let Some(hash) = lobby.password.clone() else {",
+        to: "let Some(hash) = lobby.password.clone().filter(|_| password.is_some()) else {" },
+    // ---- History ----
+    Fault { name: "history is kept too long", file: "src/chat/rooms.rs",
+        from: "lobby.history.prune(now, max_age);", to: "lobby.history.prune(now, max_age * 2);" },
+    Fault { name: "history holds one message too many", file: "src/limits.rs",
+        from: "pub const HISTORY_MESSAGES: usize = 100;", to: "pub const HISTORY_MESSAGES: usize = 101;" },
+    Fault { name: "history comes in the wrong order", file: "src/chat/lobby.rs",
+        from: "self.entries.iter()\n", to: "self.entries.iter().rev()\n" },
+    // ---- Tenants, seats, names ----
+    Fault { name: "a generation is not checked", file: "src/id.rs",
+        from: "Some(Some((generation, value))) if *generation == id.generation => Some(value),\n            _ => None,\n        }\n    }\n\n    /// The same",
+        to: "Some(Some((_, value))) => Some(value),\n            _ => None,\n        }\n    }\n\n    /// The same" },
+    Fault { name: "a seat is not told that it moved", file: "src/chat/rooms.rs",
+        from: "moved.seat = seat;", to: "let _ = (moved, seat);" },
+    Fault { name: "a name is not freed", file: "src/chat/mod.rs",
+        from: "self.names.remove(&folded);", to: "" },
+    Fault { name: "names differ by case", file: "src/chat/user.rs",
+        from: "name.to_ascii_lowercase().into()", to: "name.into()" },
+    Fault { name: "a successor inherits the creator's rights", file: "src/chat/talk.rs",
+        from: "if lobby.creator.session != Some(id) {", to: "if *lobby.creator.name != *name {" },
+    // ---- Limits ----
+    Fault { name: "a window is off by one", file: "src/rate.rs",
+        from: "self.accepted.len() >= limit)", to: "self.accepted.len() > limit)" },
+    Fault { name: "a window is too short", file: "src/rate.rs",
+        from: "now.saturating_duration_since(*at) >= window)", to: "now.saturating_duration_since(*at) >= window * 9 / 10)" },
+    Fault { name: "a reconnect frees from the limit", file: "src/chat/mod.rs",
+        from: "self.departed.insert((addr, folded), user.window, until);", to: "let _ = (addr, folded, until);" },
+    Fault { name: "refused lines count", file: "src/rate.rs",
+        from: "return Err(window.saturating_sub(now.saturating_duration_since(*oldest)));",
+        to: "let wait = window.saturating_sub(now.saturating_duration_since(*oldest)); self.accepted.push_back(now); return Err(wait);" },
+    Fault { name: "wrong passwords cost nothing", file: "src/chat/rooms.rs",
+        from: "if self.wrong_passwords.fail(now, session.addr) {", to: "if false {" },
+    Fault { name: "an address has one connection too many", file: "src/rate.rs",
+        from: "*open >= limit", to: "*open > limit" },
+    Fault { name: "a creator has one lobby too many", file: "src/limits.rs",
+        from: "pub const MAX_LOBBIES_PER_CREATOR: u32 = 5;", to: "pub const MAX_LOBBIES_PER_CREATOR: u32 = 6;" },
+    Fault { name: "a queue goes past its bound", file: "src/outbox.rs",
+        from: "if outbox.bytes + PROMPT.len() > self.limit {", to: "if outbox.bytes > self.limit {" },
+    Fault { name: "crowds are told one by one", file: "src/limits.rs",
+        from: "pub const CROWD_SINGLE_LINES: u32 = 5;", to: "pub const CROWD_SINGLE_LINES: u32 = 6;" },
+    // ---- Bytes ----
+    Fault { name: "a partial write is sent again", file: "src/outbox.rs",
+        from: "outbox.sent += n;\n", to: "outbox.sent = n;\n" },
+    Fault { name: "the prompt is not erased", file: "src/outbox.rs",
+        from: "outbox.hide_prompt(ERASE_LINE);\n        outbox.push(", to: "outbox.push(" },
+    Fault { name: "the last line without newline is lost", file: "src/line.rs",
+        from: "if self.partial.is_empty() {\n            return None;\n        }\n        self.delivered = true;",
+        to: "if !self.partial.is_empty() {\n            return None;\n        }\n        self.delivered = true;" },
+    Fault { name: "telnet commands reach messages", file: "src/line.rs",
+        from: "position(|&b| b == b'\\n' || b == IAC)", to: "position(|&b| b == b'\\n')" },
+    Fault { name: "colours off leaves the prompt", file: "src/outbox.rs",
+        from: "if self.prompting && self.color && !self.showing {", to: "if self.prompting && !self.showing {" },
+    Fault { name: "the last word is not said", file: "src/chat/mod.rs",
+        from: "if let Some(farewell) = farewell {", to: "if let Some(farewell) = farewell.filter(|_| reason != CloseReason::Quit) {" },
+    // ---- Time ----
+    Fault { name: "the name prompt waits for ever", file: "src/chat/login.rs",
+        from: "self.timers.set(Timer::Session(id), &mut deadline, Some(until));", to: "let _ = until; deadline = None;" },
+    Fault { name: "who talks is idle", file: "src/chat/talk.rs",
+        from: "user.last_line = now;", to: "let _ = user;" },
+    Fault { name: "a lobby is removed under its members", file: "src/chat/rooms.rs",
+        from: "self.timers.set(Timer::Removal(to), &mut lobby.removal, None);", to: "" },
+    Fault { name: "a table does not forget", file: "src/rate.rs",
+        from: "self.locked.forget(now);", to: "" },
+    Fault { name: "an address that left is counted on", file: "src/rate.rs",
+        from: "if *open == 0 {", to: "if *open == 99 {" },
+    // ---- The assistant ----
+    Fault { name: "the assistant hears one message too many", file: "src/limits.rs",
+        from: "pub const RECENT_MESSAGES: usize = 5;", to: "pub const RECENT_MESSAGES: usize = 6;" },
+    Fault { name: "five questions are under way", file: "src/limits.rs",
+        from: "pub const ASKS_AT_ONCE: usize = 4;", to: "pub const ASKS_AT_ONCE: usize = 5;" },
+    Fault { name: "who asks last is answered first", file: "src/chat/assistant.rs",
+        from: "let Some(question) = lobby.asks.waiting.pop_front()", to: "let Some(question) = lobby.asks.waiting.pop_back()" },
+    Fault { name: "a failed question is remembered", file: "src/chat/assistant.rs",
+        from: "let Some(current) = self.end_question(ask) else { return };\n                if !current.shown.is_empty() {",
+        to: "let Some(current) = self.end_question(ask) else { return };\n                if let Some(lobby) = self.lobbies.get_mut(at) { lobby.conversation.add(now, &current.question.name, &current.question.text, &current.shown); }\n                if !current.shown.is_empty() {" },
+    Fault { name: "a conversation is never forgotten", file: "src/limits.rs",
+        from: "Duration::from_secs(30 * 60);", to: "Duration::from_secs(300 * 60);" },
+    Fault { name: "an address has no budget for questions", file: "src/chat/assistant.rs",
+        from: "vec![Budget::User(fold(&user.name)), Budget::Address(session.addr)]", to: "let _ = Budget::Address(session.addr); vec![Budget::User(fold(&user.name))]" },
+    Fault { name: "a stopped answer goes on", file: "src/chat/assistant.rs",
+        from: "self.requests.push_back(Request::StopGemini { ask });\n        let Some(current)", to: "let Some(current)" },
+];
+
+/// What the copy needs to be built.
+const PARTS: &[&str] = &["Cargo.toml", "Cargo.lock", "README.md", "src", "tests", "scripts"];
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if !from.is_dir() {
+        return fs::copy(from, to).map(drop);
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// Runs the simulation in the copy. The first seed that failed, `None` if none did.
+///
+/// # Errors
+/// What the compiler says, or anything else that is no verdict.
+fn simulate(tree: &Path) -> Result<Option<String>, String> {
+    let output = Command::new("cargo")
+        .args(["test", "--locked", "--quiet", "--test", "simulation"])
+        .current_dir(tree)
+        .env("CARGO_TARGET_DIR", tree.with_file_name("build"))
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("SIM_SEEDS", SEEDS)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| e.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        return Ok(None);
+    }
+    match text.split_once("; to see its last steps: scripts/sim ") {
+        Some((_, rest)) => Ok(rest.split_whitespace().next().map(str::to_owned)),
+        None => Err(text.into_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tree = root.join("target/faults/tree");
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let _ = fs::remove_dir_all(&tree);
+    fs::create_dir_all(&tree).unwrap();
+    for part in PARTS {
+        copy(&root.join(part), &tree.join(part)).unwrap();
+    }
+    match simulate(&tree) {
+        Ok(None) => println!("without a fault: {SEEDS} seeds are fine"),
+        other => {
+            println!("without a fault the simulation fails already: {other:?}");
+            return ExitCode::FAILURE;
+        }
+    }
+    let mut missed = Vec::new();
+    let faults: Vec<_> = FAULTS.iter().filter(|fault| fault.name.contains(&wanted)).collect();
+    for fault in &faults {
+        let path = tree.join(fault.file);
+        let whole = fs::read_to_string(&path).unwrap();
+        assert_eq!(whole.matches(fault.from).count(), 1, "'{}' in {}", fault.name, fault.file);
+        fs::write(&path, whole.replacen(fault.from, fault.to, 1)).unwrap();
+        let begun = Instant::now();
+        let verdict = simulate(&tree);
+        fs::write(&path, whole).unwrap();
+        let secs = begun.elapsed().as_secs();
+        match verdict {
+            Ok(Some(seed)) => println!("caught by seed {seed:>3} ({secs:>2} s): {}", fault.name),
+            Ok(None) => {
+                println!("MISSED ({secs} s): {}", fault.name);
+                missed.push(fault.name);
+            }
+            Err(text) => {
+                println!("NO VERDICT: {}\n{text}", fault.name);
+                missed.push(fault.name);
+            }
+        }
+    }
+    println!("{} of {} faults were caught", faults.len() - missed.len(), faults.len());
+    if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,270 @@
+//! Questions to Rox: whose turn it is, what goes along, who sees what, and what stays of an answer.
+
+use std::time::Duration;
+
+use super::rooms::{Lobby, Turn};
+use super::{Key, Model, Started, Who, words};
+
+const AT_ONCE: usize = 4;
+const WAITING: usize = 3;
+const RECENT: usize = 5;
+const TURNS: usize = 20;
+const TURNS_BYTES: usize = 32 * 1024;
+const TURNS_IDLE: Duration = Duration::from_secs(30 * 60);
+const HOUR: Duration = Duration::from_secs(3600);
+const LONGEST_QUESTION: usize = 1000;
+
+/// A question that waits or is under way.
+#[derive(Debug)]
+pub struct Question {
+    /// Set once it is under way.
+    key: Option<Key>,
+    who: Who,
+    asker: String,
+    lobby: u32,
+    text: String,
+    /// The lines of its answer that were shown.
+    shown: Vec<String>,
+}
+
+impl Model {
+    pub(super) fn ai(&mut self, who: Who, args: &str) {
+        if args.is_empty() {
+            return self.tell(who, "Usage: /ai <question>\n");
+        }
+        let Some(an_hour) = self.rules.questions_per_hour else {
+            return self.tell(who, "AI is not available on this server\n");
+        };
+        match &*args.to_ascii_lowercase() {
+            "status" => self.status(who, an_hour),
+            "stop" => self.stop(who),
+            _ => self.ask(who, an_hour, args),
+        }
+    }
+
+    fn ask(&mut self, who: Who, an_hour: usize, text: &str) {
+        let lobby = self.client(who).lobby;
+        let waiting = self.waiting_in(lobby);
+        if text.chars().count() > LONGEST_QUESTION {
+            return self.tell(who, "Question too long (max 1000 characters)\n");
+        }
+        if waiting >= WAITING {
+            let text = "[AI] Too many questions wait in this lobby. Try again in a moment.\n";
+            return self.tell(who, text);
+        }
+        if let Some(wait) = self.budget(who, an_hour).1 {
+            let minutes = words::secs_up(wait).div_ceil(60);
+            let text = format!(
+                "[AI] {an_hour} questions an hour are the limit. Ask again in {minutes} minutes.\n"
+            );
+            return self.tell(who, &text);
+        }
+        let (name, place) = (self.folded_name(who), self.client(who).place);
+        self.asked.push((self.now, name, place));
+        if waiting == 0 && self.under_way_in(lobby).is_none() {
+            self.goes_to_the_end(lobby);
+        }
+        let (asker, text) = (self.name(who), text.to_owned());
+        self.questions.push(Question { key: None, who, asker, lobby, text, shown: Vec::new() });
+        self.begin();
+        if self.waiting_in(lobby) > waiting {
+            self.tell(who, &format!("[AI] You are number {} in line.\n", waiting + 1));
+        }
+    }
+
+    /// How many questions this user may still ask, by name and by address, and if none, how long it
+    /// is until the next one.
+    fn budget(&self, who: Who, an_hour: usize) -> (usize, Option<Duration>) {
+        let (name, place) = (self.folded_name(who), self.client(who).place);
+        let young = |asked: &&(Duration, String, _)| asked.0 + HOUR > self.now;
+        let asked = || self.asked.iter().filter(young);
+        let by_name: Vec<_> =
+            asked().filter(|asked| asked.1 == name).map(|asked| asked.0).collect();
+        let by_place: Vec<_> =
+            asked().filter(|asked| asked.2 == place).map(|asked| asked.0).collect();
+        if an_hour == 0 {
+            return (usize::MAX, None);
+        }
+        let left = |times: &[Duration]| an_hour.saturating_sub(times.len());
+        let wait = |times: &[Duration]| {
+            (left(times) == 0).then(|| times[times.len() - an_hour] + HOUR - self.now)
+        };
+        (left(&by_name).min(left(&by_place)), wait(&by_name).max(wait(&by_place)))
+    }
+
+    fn status(&mut self, who: Who, an_hour: usize) {
+        let lobby = self.client(who).lobby;
+        let questions = match an_hour {
+            0 => "no limit".to_owned(),
+            _ => format!("{} of {an_hour} left this hour", self.budget(who, an_hour).0),
+        };
+        let answering =
+            if self.under_way_in(lobby).is_some() { "one being answered" } else { "none" };
+        let (model, waiting) = (&self.rules.model_name, self.waiting_in(lobby));
+        let text = format!(
+            "=== AI ===\nModel: {model}\nYour questions: {questions}\n\
+             This lobby: {answering}, {waiting} waiting\n"
+        );
+        self.tell(who, &text);
+    }
+
+    fn stop(&mut self, who: Who) {
+        let lobby = self.client(who).lobby;
+        let Some(at) = self.under_way_in(lobby) else {
+            return self.tell(who, "[AI] There is no answer to stop.\n");
+        };
+        if self.questions[at].who != who && !self.lobby(lobby).unwrap().is_of(who) {
+            let text = "[AI] Only who asked, or who created the lobby, can stop the answer.\n";
+            return self.tell(who, text);
+        }
+        let question = self.take_question(at);
+        self.stopped.extend(question.key);
+        if !question.shown.is_empty() {
+            self.tell_lobby(lobby, words::CUT_SHORT);
+        }
+        let (by, asker) = (self.name(who), question.asker);
+        self.tell_lobby(lobby, &format!("[LOBBY] {by} stopped the answer to {asker}\n"));
+        self.begin();
+    }
+
+    // ---- Answers -----------------------------------------------------------------------------
+
+    /// A line of the answer has come.
+    pub fn answer_line(&mut self, now: Duration, key: Key, line: &str) {
+        self.now = now;
+        let Some(at) = self.position(key) else { return };
+        let question = &mut self.questions[at];
+        let title = match &question.shown[..] {
+            [] => format!("[AI Response to {}]\n", question.asker),
+            _ => String::new(),
+        };
+        question.shown.push(line.to_owned());
+        let lobby = question.lobby;
+        self.tell_lobby(lobby, &format!("{title}  │ {line}\n"));
+    }
+
+    /// The answer is whole; the remark is what the lobby is told of it.
+    pub fn answer_done(&mut self, now: Duration, key: Key, remark: Option<&str>) {
+        self.now = now;
+        let Some(at) = self.position(key) else { return };
+        let Question { lobby, asker, text: question, shown, .. } = self.take_question(at);
+        if let Some(remark) = remark {
+            self.tell_lobby(lobby, &format!("[AI] ({remark})\n"));
+        }
+        let answer = shown.join("\n").trim().to_owned();
+        if let Some(lobby) = self.lobby_mut(lobby).filter(|_| !answer.is_empty()) {
+            lobby.turns.push(Turn { at: now, asker, question, answer });
+        }
+        self.begin();
+    }
+
+    /// There is no answer, or no more of it; the error is for the asker, wherever they are.
+    pub fn answer_failed(&mut self, now: Duration, key: Key, error: &str) {
+        self.now = now;
+        let Some(at) = self.position(key) else { return };
+        let question = self.take_question(at);
+        if !question.shown.is_empty() {
+            self.tell_lobby(question.lobby, words::CUT_SHORT);
+        }
+        if self.name_of(question.who).is_some() {
+            self.tell(question.who, &format!("[AI] {error}\n"));
+        }
+        self.begin();
+    }
+
+    // ---- Turns -------------------------------------------------------------------------------
+
+    /// Begins what may begin: the lobby that has waited longest since its last answer comes first.
+    fn begin(&mut self) {
+        while self.questions.iter().filter(|question| question.key.is_some()).count() < AT_ONCE {
+            let ready = |lobby: &&Lobby| {
+                self.under_way_in(lobby.id).is_none() && self.waiting_in(lobby.id) > 0
+            };
+            let next = self.lobbies.iter().filter(ready).min_by_key(|lobby| lobby.turn);
+            let Some(lobby) = next.map(|lobby| lobby.id) else { return };
+            let first = self.questions.iter().position(|question| question.lobby == lobby);
+            self.ask_service(first.unwrap());
+        }
+    }
+
+    fn ask_service(&mut self, at: usize) {
+        self.questions_begun += 1;
+        let question = &mut self.questions[at];
+        question.key = Some(self.questions_begun);
+        let (who, text, asker) = (question.who, question.text.clone(), question.asker.clone());
+        let lobby = self.lobby(self.questions[at].lobby).unwrap();
+        let turns = conversation(lobby, self.now).iter();
+        let mut texts: Vec<_> =
+            turns.flat_map(|turn| [turn.question.clone(), turn.answer.clone()]).collect();
+        let history = lobby.history(self.now, self.rules.history_age);
+        let recent = &history[history.len().saturating_sub(RECENT)..];
+        texts.extend(recent.iter().map(|said| said.text.clone()));
+        texts.push(text.clone());
+        let (id, prompt, lobby) = (lobby.id, lobby.prompt.clone(), lobby.name.clone());
+        let key = self.questions_begun;
+        self.started.push(Started { key, texts, prompt, asker: asker.clone(), lobby });
+        if self.name_of(who).is_some() {
+            self.tell(who, "[AI] Thinking...\n");
+        }
+        self.tell_lobby(id, &format!("[LOBBY] {asker} asked AI: {text}\n"));
+    }
+
+    /// A question that is over; if others wait in its lobby, they wait behind the other lobbies.
+    fn take_question(&mut self, at: usize) -> Question {
+        let question = self.questions.remove(at);
+        self.goes_to_the_end(question.lobby);
+        question
+    }
+
+    fn goes_to_the_end(&mut self, lobby: u32) {
+        self.turns_taken += 1;
+        let turn = self.turns_taken;
+        if let Some(lobby) = self.lobby_mut(lobby) {
+            lobby.turn = turn;
+        }
+    }
+
+    /// The lobby is gone: nobody would see an answer.
+    pub(super) fn forget_questions_of(&mut self, lobby: u32) {
+        let gone = self.questions.iter().filter(|question| question.lobby == lobby);
+        self.stopped.extend(gone.filter_map(|question| question.key));
+        self.questions.retain(|question| question.lobby != lobby);
+        self.begin();
+    }
+
+    fn position(&self, key: Key) -> Option<usize> {
+        self.questions.iter().position(|question| question.key == Some(key))
+    }
+
+    fn under_way_in(&self, lobby: u32) -> Option<usize> {
+        let is_it = |question: &Question| question.lobby == lobby && question.key.is_some();
+        self.questions.iter().position(is_it)
+    }
+
+    fn waiting_in(&self, lobby: u32) -> usize {
+        let waits = |question: &&Question| question.lobby == lobby && question.key.is_none();
+        self.questions.iter().filter(waits).count()
+    }
+}
+
+/// The lobby's last turns: none with half an hour of silence behind it, and few and small enough.
+fn conversation(lobby: &Lobby, now: Duration) -> &[Turn] {
+    let mut next = now;
+    let mut bytes = 0;
+    let kept = lobby
+        .turns
+        .iter()
+        .rev()
+        .take(TURNS)
+        .take_while(|turn| {
+            let silence = next - turn.at;
+            next = turn.at;
+            silence < TURNS_IDLE
+        })
+        .take_while(|turn| {
+            bytes += turn.asker.len() + turn.question.len() + turn.answer.len();
+            bytes <= TURNS_BYTES
+        })
+        .count();
+    &lobby.turns[lobby.turns.len() - kept..]
+}

@@ -1,0 +1,479 @@
+//! The shadow model: a second statement of the rules, as plain as can be, that says what every client
+//! must have received.
+//!
+//! It owns nothing but lists: who is connected, which lobbies there are, what was said when, and who
+//! did what when. A rule is a question put to these lists at the moment it matters. It never keeps a
+//! timer, an index or a counter that could be wrong on its own, never forgets by schedule, and calls
+//! nothing of the server but its table of pictures.
+//!
+//! What it says is free of colours, erasing and the prompt `> `. The newline that a client with
+//! `/color off` gets in place of the erasing of its last prompt counts as erasing, too.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod assistant;
+mod rooms;
+mod talk;
+mod words;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use assistant::Question;
+use mio_chat::chat::picture;
+use rooms::{Lobby, Way};
+
+/// Names a connection; never used again.
+pub type Who = u32;
+/// Names a question under way: 1, 2, 3 … in the order in which questions begin.
+pub type Key = u64;
+
+const NAME_ERRORS: usize = 5;
+const LONGEST_MESSAGE: usize = 1000;
+const NOTICE_EVERY: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const WRONG_PASSWORDS: usize = 3;
+
+/// What an operator sets.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Lines of a user within `rate_window`; 0 is no limit.
+    pub messages_per_window: usize,
+    pub rate_window: Duration,
+    pub history_age: Duration,
+    pub lobby_ttl: Duration,
+    pub login_timeout: Duration,
+    pub idle_timeout: Option<Duration>,
+    /// `None` is no assistant at all, 0 no limit.
+    pub questions_per_hour: Option<usize>,
+    /// The assistant's, for `/ai status`.
+    pub model_name: String,
+}
+
+/// A piece of what a client must receive, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Exactly this, newlines included; of the name prompt it is known that it has none.
+    Text(String),
+    /// A replayed history: whole messages of two lines each. A beginning may be missing.
+    History(Vec<String>),
+    /// A long text that is the same every time.
+    Fixed(Fixed),
+}
+
+/// A long text that is the same every time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fixed {
+    /// The banner and the greeting, up to and with the first name prompt.
+    Welcome,
+    /// The answer to `/help`.
+    Help,
+    /// The answer to `/sp list`.
+    Pictures,
+}
+
+/// A question that has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    pub key: Key,
+    /// Every text of users or of the assistant that the request may and must contain: the lobby's
+    /// conversation (question, answer, question …), its last messages, the question. An answer's
+    /// lines are separated by newlines.
+    pub texts: Vec<String>,
+    /// The lobby's own prompt, if set.
+    pub prompt: Option<String>,
+    pub asker: String,
+    pub lobby: String,
+}
+
+/// How a password job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Password {
+    /// It was done; the model knows whether the password was right.
+    Done,
+    /// It was not begun, because too many wait.
+    Busy,
+}
+
+/// An address as the limits count it: the 64 bits of an IPv6 network, or IPv4 whichever way written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    V4([u8; 4]),
+    V6([u16; 4]),
+}
+
+impl Place {
+    fn of(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Self::V4(ip.octets()),
+            IpAddr::V6(ip) => {
+                let s = ip.segments();
+                Self::V6([s[0], s[1], s[2], s[3]])
+            }
+        }
+    }
+}
+
+/// What a client waits for while a password job runs.
+#[derive(Debug, Clone)]
+enum Waiting {
+    Create { name: String, password: String, description: String },
+    Join { lobby: u32, password: String },
+}
+
+#[derive(Debug)]
+struct Client {
+    who: Who,
+    place: Place,
+    name: Option<String>,
+    /// When it connected, and from the name on when its last line came.
+    since: Duration,
+    name_errors: usize,
+    picture: &'static str,
+    /// The number of the lobby it is in; means nothing before a name.
+    lobby: u32,
+    /// When it was last told that it is rate limited.
+    noticed: Option<Duration>,
+    waiting: Option<Waiting>,
+    /// What it must receive and nobody has taken yet.
+    owed: Vec<Piece>,
+    /// It has only its last words to come.
+    closed: bool,
+}
+
+/// Something that happens by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    LoginTimeout(Who),
+    IdleTimeout(Who),
+    Gathered(u32, Way),
+    Removal(u32),
+}
+
+/// The whole chat.
+#[derive(Debug)]
+pub struct Model {
+    rules: Rules,
+    now: Duration,
+    clients: Vec<Client>,
+    /// In the order in which they were made; the first is `general`.
+    lobbies: Vec<Lobby>,
+    lobbies_made: u32,
+    /// Every line that was accepted, and whose: the name folded, and the address.
+    accepted: Vec<(Duration, String, Place)>,
+    wrong_passwords: Vec<(Duration, Place)>,
+    /// Every question that was accepted: when, the name folded, the address.
+    asked: Vec<(Duration, String, Place)>,
+    /// Questions that wait or are under way, in the order in which they were asked.
+    questions: Vec<Question>,
+    questions_begun: Key,
+    turns_taken: u64,
+    closed: Vec<Who>,
+    started: Vec<Started>,
+    stopped: Vec<Key>,
+}
+
+// ---- What happens --------------------------------------------------------------------------
+
+impl Model {
+    /// An empty chat.
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            now: Duration::ZERO,
+            clients: Vec::new(),
+            lobbies: vec![Lobby::general()],
+            lobbies_made: 0,
+            accepted: Vec::new(),
+            wrong_passwords: Vec::new(),
+            asked: Vec::new(),
+            questions: Vec::new(),
+            questions_begun: 0,
+            turns_taken: 0,
+            closed: Vec::new(),
+            started: Vec::new(),
+            stopped: Vec::new(),
+        }
+    }
+
+    /// A new connection, at the name prompt.
+    pub fn connect(&mut self, now: Duration, who: Who, ip: IpAddr) {
+        self.now = now;
+        self.clients.push(Client {
+            who,
+            place: Place::of(ip),
+            name: None,
+            since: now,
+            name_errors: 0,
+            picture: picture::DEFAULT,
+            lobby: 0,
+            noticed: None,
+            waiting: None,
+            owed: vec![Piece::Fixed(Fixed::Welcome)],
+            closed: false,
+        });
+    }
+
+    /// One line, cleaned and not trimmed; `None` is one beyond 8 KiB.
+    pub fn line(&mut self, now: Duration, who: Who, line: Option<&str>) {
+        self.now = now;
+        if !self.is_open(who) {
+            return;
+        }
+        let line = line.map(str::trim);
+        if self.client(who).name.is_none() {
+            return self.answer_to_name_prompt(who, line);
+        }
+        self.client_mut(who).since = now;
+        let is_quit = |line: &str| talk::split(line).0.eq_ignore_ascii_case("/quit");
+        match line {
+            Some("") => {}
+            Some(line) if is_quit(line) => {
+                self.tell(who, "Disconnecting from server. Goodbye!\n");
+                self.close(who);
+            }
+            _ if !self.may_speak(who) => {}
+            None => self.tell(who, words::TOO_LONG),
+            Some(line) if line.starts_with('/') => self.command(who, line),
+            Some(line) => self.say(who, line),
+        }
+    }
+
+    /// The client's input ended, and all lines before were handled.
+    pub fn end_of_input(&mut self, now: Duration, who: Who) {
+        self.now = now;
+        if self.is_open(who) {
+            self.close(who);
+        }
+    }
+
+    /// The connection failed or was dropped: it gets nothing any more.
+    pub fn lost(&mut self, now: Duration, who: Who) {
+        self.now = now;
+        if self.is_open(who) {
+            self.leave(who);
+        }
+        self.clients.retain(|client| client.who != who);
+    }
+
+    /// Everybody is told, and nobody of anybody's departure.
+    pub fn shutdown(&mut self, now: Duration) {
+        self.now = now;
+        for client in self.clients.iter_mut().filter(|client| !client.closed) {
+            let named = client.name.take().is_some();
+            client.owe(&format!("{}Server is shutting down. Goodbye!\n", words::break_line(named)));
+            client.closed = true;
+            self.closed.push(client.who);
+        }
+        self.lobbies.iter_mut().for_each(Lobby::forget_gathered);
+    }
+
+    /// When something will happen by itself next.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.all_due().first().map(|due| due.0)
+    }
+
+    /// Does what is due, the earliest first.
+    pub fn tick(&mut self, now: Duration) {
+        self.now = now;
+        while let Some((_, due)) = self.all_due().first().copied().filter(|due| due.0 <= now) {
+            match due {
+                Due::LoginTimeout(who) => {
+                    self.tell(who, "\nNo username in time. Goodbye!\n");
+                    self.close(who);
+                }
+                Due::IdleTimeout(who) => {
+                    self.tell(who, "You were idle for too long. Goodbye!\n");
+                    self.close(who);
+                }
+                Due::Gathered(lobby, way) => self.tell_gathered(lobby, way),
+                Due::Removal(lobby) => self.remove_lobby(lobby),
+            }
+        }
+    }
+
+    // ---- What follows from it ----------------------------------------------------------------
+
+    /// Takes what this client must receive, also after it was closed.
+    pub fn take(&mut self, who: Who) -> Vec<Piece> {
+        let client = self.clients.iter_mut().find(|client| client.who == who);
+        let owed = client.map(|client| std::mem::take(&mut client.owed)).unwrap_or_default();
+        self.clients.retain(|client| client.who != who || !client.closed);
+        owed
+    }
+
+    /// Takes the clients that the server has closed.
+    pub fn take_closed(&mut self) -> Vec<Who> {
+        std::mem::take(&mut self.closed)
+    }
+
+    /// Takes the questions that have begun.
+    pub fn take_started(&mut self) -> Vec<Started> {
+        std::mem::take(&mut self.started)
+    }
+
+    /// Takes the questions whose answers nobody wants any more.
+    pub fn take_stopped(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.stopped)
+    }
+
+    /// Whether this client waits for a password job.
+    pub fn waits_for_password(&self, who: Who) -> bool {
+        self.is_open(who) && self.client(who).waiting.is_some()
+    }
+
+    /// The name of this client, once it has one and as long as it is there.
+    pub fn name_of(&self, who: Who) -> Option<&str> {
+        self.clients.iter().find(|client| client.who == who)?.name.as_deref()
+    }
+
+    /// The lobby that this client is in.
+    pub fn lobby_of(&self, who: Who) -> Option<&str> {
+        self.name_of(who)?;
+        Some(&self.lobby(self.client(who).lobby)?.name)
+    }
+
+    /// How many have a name.
+    pub fn users(&self) -> usize {
+        self.clients.iter().filter(|client| client.name.is_some()).count()
+    }
+
+    /// The names of all lobbies.
+    pub fn lobbies(&self) -> Vec<String> {
+        self.lobbies.iter().map(|lobby| lobby.name.clone()).collect()
+    }
+
+    // ---- Coming and going --------------------------------------------------------------------
+
+    fn answer_to_name_prompt(&mut self, who: Who, line: Option<&str>) {
+        let error = match line {
+            Some("") => return self.tell(who, words::NAME_PROMPT),
+            None => Some(words::name_too_long("Username", 20)),
+            Some(name) => words::name_error("Username", name, 20)
+                .or_else(|| words::is_reserved(name).then(|| words::RESERVED.to_owned()))
+                .or_else(|| self.find_user(name).map(|_| words::TAKEN.to_owned())),
+        };
+        let Some(error) = error else {
+            let now = self.now;
+            let client = self.client_mut(who);
+            (client.name, client.since) = (line.map(str::to_owned), now);
+            return self.enter(who, 0);
+        };
+        self.tell(who, &format!("{error}\n"));
+        self.client_mut(who).name_errors += 1;
+        if self.client(who).name_errors < NAME_ERRORS {
+            self.tell(who, words::NAME_PROMPT);
+        } else {
+            self.tell(who, "Too many wrong usernames. Goodbye!\n");
+            self.close(who);
+        }
+    }
+
+    /// The server closes this client; what it is owed stays owed.
+    fn close(&mut self, who: Who) {
+        self.leave(who);
+        self.client_mut(who).closed = true;
+        self.closed.push(who);
+    }
+
+    /// Its name is free, and the others are told.
+    fn leave(&mut self, who: Who) {
+        let client = self.client_mut(who);
+        client.waiting = None;
+        if let Some(name) = client.name.take() {
+            let lobby = client.lobby;
+            self.left(who, &name, lobby);
+        }
+    }
+
+    /// Whether a line is accepted by the rate limit, which says so if it is not.
+    fn may_speak(&mut self, who: Who) -> bool {
+        let most = self.rules.messages_per_window;
+        let (name, place) = (self.folded_name(who), self.client(who).place);
+        let mut frees: Vec<_> = self
+            .accepted
+            .iter()
+            .filter(|line| (&line.1, line.2) == (&name, place))
+            .map(|line| line.0 + self.rules.rate_window)
+            .filter(|free| *free > self.now)
+            .collect();
+        frees.sort();
+        if most == 0 || frees.len() < most {
+            self.accepted.push((self.now, name, place));
+            return true;
+        }
+        let (now, wait) = (self.now, words::secs_up(frees[frees.len() - most] - self.now));
+        let client = self.client_mut(who);
+        if client.noticed.is_none_or(|at| at + NOTICE_EVERY <= now) {
+            client.noticed = Some(now);
+            client.owe(&format!("⚠ Rate limited! Wait {wait} seconds.\n"));
+        }
+        false
+    }
+
+    // ---- Looking things up -------------------------------------------------------------------
+
+    /// All that will happen by itself, the next first. What happens at one instant has no order of
+    /// its own: a simulation had better not let it.
+    fn all_due(&self) -> Vec<(Duration, Due)> {
+        let open = self.clients.iter().filter(|client| !client.closed);
+        let mut all: Vec<_> = open
+            .filter_map(|client| match (&client.name, self.rules.idle_timeout) {
+                (None, _) => {
+                    Some((client.since + self.rules.login_timeout, Due::LoginTimeout(client.who)))
+                }
+                (Some(_), Some(idle)) => Some((client.since + idle, Due::IdleTimeout(client.who))),
+                (Some(_), None) => None,
+            })
+            .collect();
+        for lobby in &self.lobbies {
+            for way in [Way::In, Way::Out] {
+                all.extend(lobby.gathered_due(way).map(|at| (at, Due::Gathered(lobby.id, way))));
+            }
+            if lobby.id != 0 && self.members(lobby.id).is_empty() {
+                all.push((lobby.touched + self.rules.lobby_ttl, Due::Removal(lobby.id)));
+            }
+        }
+        all.sort();
+        all
+    }
+
+    fn is_open(&self, who: Who) -> bool {
+        self.clients.iter().any(|client| client.who == who && !client.closed)
+    }
+
+    fn client(&self, who: Who) -> &Client {
+        self.clients.iter().find(|client| client.who == who).unwrap()
+    }
+
+    fn client_mut(&mut self, who: Who) -> &mut Client {
+        self.clients.iter_mut().find(|client| client.who == who).unwrap()
+    }
+
+    fn find_user(&self, name: &str) -> Option<&Client> {
+        self.clients
+            .iter()
+            .find(|client| client.name.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(name)))
+    }
+
+    fn name(&self, who: Who) -> String {
+        self.name_of(who).unwrap().to_owned()
+    }
+
+    fn folded_name(&self, who: Who) -> String {
+        self.name(who).to_ascii_lowercase()
+    }
+
+    fn tell(&mut self, who: Who, text: &str) {
+        self.client_mut(who).owe(text);
+    }
+}
+
+impl Client {
+    fn owe(&mut self, text: &str) {
+        match self.owed.last_mut() {
+            Some(Piece::Text(last)) => last.push_str(text),
+            _ => self.owed.push(Piece::Text(text.to_owned())),
+        }
+    }
+}

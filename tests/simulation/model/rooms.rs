@@ -1,0 +1,437 @@
+//! Lobbies: making and entering them, who is told of whom, what they remember, when they go.
+
+use std::time::Duration;
+
+use super::words::{self, they_have};
+use super::{MINUTE, Model, Password, Piece, Place, WRONG_PASSWORDS, Waiting, Who};
+
+const LOBBIES_OF_AN_ADDRESS: usize = 5;
+const LOBBIES: usize = 1000;
+const HISTORY_MESSAGES: usize = 100;
+const HISTORY_BYTES: usize = 64 * 1024;
+/// A lobby with more members than this gathers those who come, or go, in a crowd.
+const CROWD: usize = 50;
+/// So many are told one by one within `CROWD_TIME`.
+const TOLD_SINGLY: usize = 5;
+const CROWD_TIME: Duration = Duration::from_secs(1);
+
+/// Into a lobby or out of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    In,
+    Out,
+}
+
+/// A message that a lobby has seen.
+#[derive(Debug)]
+pub struct Said {
+    pub at: Duration,
+    pub picture: &'static str,
+    pub sender: String,
+    pub tagged: Option<String>,
+    pub text: String,
+}
+
+impl Said {
+    /// As somebody sees it who looks now.
+    pub fn rendered(&self, now: Duration) -> String {
+        let Self { picture, sender, text, .. } = self;
+        let behind = match &self.tagged {
+            Some(tagged) => format!("@{tagged}"),
+            None => format!("[{}]", words::ago(now - self.at)),
+        };
+        format!("{picture} {sender} {behind}\n  ╰─> {text}\n")
+    }
+
+    fn bytes(&self) -> usize {
+        let tagged = self.tagged.as_ref().map_or(0, String::len);
+        self.picture.len() + self.sender.len() + tagged + self.text.len()
+    }
+}
+
+/// Those who go one way in a large lobby.
+#[derive(Debug, Default)]
+struct Crowd {
+    /// When each of those came or went who were told one by one while the lobby was large.
+    told: Vec<Duration>,
+    /// When the second under way began.
+    began: Option<Duration>,
+    /// Who is to be told of when it ends.
+    gathered: Vec<(Who, String)>,
+}
+
+/// A question with its answer.
+#[derive(Debug)]
+pub struct Turn {
+    pub at: Duration,
+    pub asker: String,
+    pub question: String,
+    pub answer: String,
+}
+
+#[derive(Debug)]
+pub struct Lobby {
+    pub id: u32,
+    pub name: String,
+    pub password: Option<String>,
+    pub description: String,
+    pub creator_name: String,
+    /// The session that made it, and from where; nobody's is `general`.
+    pub creator: Option<(Who, Place)>,
+    /// When it was made, or last left.
+    pub touched: Duration,
+    pub prompt: Option<String>,
+    /// All that was ever said here.
+    pub said: Vec<Said>,
+    /// All that Rox ever answered here.
+    pub turns: Vec<Turn>,
+    /// Its place in the order in which lobbies with a question get their turn.
+    pub turn: u64,
+    arrivals: Crowd,
+    departures: Crowd,
+}
+
+impl Lobby {
+    pub fn general() -> Self {
+        let made = Made { name: "general", password: None, description: "Where everybody starts" };
+        Self::new(0, made, None, "server", Duration::ZERO)
+    }
+
+    fn new(
+        id: u32,
+        made: Made<'_>,
+        creator: Option<(Who, Place)>,
+        creator_name: &str,
+        now: Duration,
+    ) -> Self {
+        Self {
+            id,
+            name: made.name.to_owned(),
+            password: made.password.map(str::to_owned),
+            description: made.description.to_owned(),
+            creator_name: creator_name.to_owned(),
+            creator,
+            touched: now,
+            prompt: None,
+            said: Vec::new(),
+            turns: Vec::new(),
+            turn: 0,
+            arrivals: Crowd::default(),
+            departures: Crowd::default(),
+        }
+    }
+
+    pub fn is_of(&self, who: Who) -> bool {
+        self.creator.is_some_and(|creator| creator.0 == who)
+    }
+
+    /// What it remembers, oldest first: the last messages that are young, few and small enough.
+    pub fn history(&self, now: Duration, age: Duration) -> &[Said] {
+        let mut bytes = 0;
+        let kept = self
+            .said
+            .iter()
+            .rev()
+            .take(HISTORY_MESSAGES)
+            .take_while(|said| said.at + age > now)
+            .take_while(|said| {
+                bytes += said.bytes();
+                bytes <= HISTORY_BYTES
+            })
+            .count();
+        &self.said[self.said.len() - kept..]
+    }
+
+    fn crowd(&mut self, way: Way) -> &mut Crowd {
+        match way {
+            Way::In => &mut self.arrivals,
+            Way::Out => &mut self.departures,
+        }
+    }
+
+    /// When those gathered are told of, if there are any.
+    pub fn gathered_due(&self, way: Way) -> Option<Duration> {
+        let crowd = if way == Way::In { &self.arrivals } else { &self.departures };
+        crowd.began.filter(|_| !crowd.gathered.is_empty()).map(|began| began + CROWD_TIME)
+    }
+
+    pub fn forget_gathered(&mut self) {
+        self.arrivals.gathered.clear();
+        self.departures.gathered.clear();
+    }
+}
+
+/// What is said of a lobby to be made.
+#[derive(Debug, Clone, Copy)]
+struct Made<'a> {
+    name: &'a str,
+    password: Option<&'a str>,
+    description: &'a str,
+}
+
+impl Model {
+    // ---- Making ------------------------------------------------------------------------------
+
+    pub(super) fn create(&mut self, who: Who, args: &str) {
+        let (name, rest) = super::talk::split(args);
+        if rest.is_empty() {
+            return self.tell(who, "Usage: /create <name> [password] <desc>\n");
+        }
+        let (word, quoted, behind) = first_argument(rest);
+        let (password, description) = match behind {
+            "" => (None, word),
+            _ if word.is_empty() || (word == "no-pass" && !quoted) => (None, behind),
+            _ => (Some(word), behind),
+        };
+        let error = words::name_error("Lobby name", name, 32).or_else(|| {
+            if description.chars().count() > 200 {
+                Some("Description too long (max 200 characters)".to_owned())
+            } else if password.is_some_and(|password| password.len() > 72) {
+                Some("Password too long (max 72 bytes)".to_owned())
+            } else {
+                self.cannot_make(who, name)
+            }
+        });
+        match (error, password) {
+            (Some(error), _) => self.tell(who, &format!("{error}\n")),
+            (None, None) => self.make(who, Made { name, password, description }),
+            (None, Some(password)) => {
+                let (name, password) = (name.to_owned(), password.to_owned());
+                let description = description.to_owned();
+                let waiting = Waiting::Create { name, password, description };
+                self.client_mut(who).waiting = Some(waiting);
+            }
+        }
+    }
+
+    fn cannot_make(&self, who: Who, name: &str) -> Option<String> {
+        let place = self.client(who).place;
+        let creators = self.lobbies.iter().filter_map(|lobby| lobby.creator);
+        if self.find_lobby(name).is_some() {
+            Some("Lobby already exists".to_owned())
+        } else if creators.filter(|creator| creator.1 == place).count() >= LOBBIES_OF_AN_ADDRESS {
+            Some("Too many lobbies were created from your address (max 5)".to_owned())
+        } else if self.lobbies.len() >= LOBBIES {
+            Some("There are too many lobbies. Empty ones are removed after a while.".to_owned())
+        } else {
+            None
+        }
+    }
+
+    fn make(&mut self, who: Who, made: Made<'_>) {
+        self.lobbies_made += 1;
+        let (creator, name) = (self.name(who), made.name);
+        let place = self.client(who).place;
+        let id = self.lobbies_made;
+        self.lobbies.push(Lobby::new(id, made, Some((who, place)), &creator, self.now));
+        let text = match made.password {
+            None => format!("Created public lobby '{name}'. Use /join {name} to enter.\n"),
+            Some(_) => {
+                format!("Created private lobby '{name}'. Use /join {name} <password> to enter.\n")
+            }
+        };
+        self.tell(who, &text);
+    }
+
+    /// It is gone with all that belongs to it; a question from it that waits is never asked.
+    pub(super) fn remove_lobby(&mut self, id: u32) {
+        self.lobbies.retain(|lobby| lobby.id != id);
+        self.forget_questions_of(id);
+    }
+
+    // ---- Moving ------------------------------------------------------------------------------
+
+    pub(super) fn join(&mut self, who: Who, args: &str) {
+        let (name, rest) = super::talk::split(args);
+        if name.is_empty() {
+            return self.tell(who, "Usage: /join <name> [password]\n");
+        }
+        let Some(lobby) = self.find_lobby(name) else {
+            return self.tell(who, "Lobby does not exist\n");
+        };
+        let (id, name, is_private) = (lobby.id, lobby.name.clone(), lobby.password.is_some());
+        let unquoted = rest.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let password = unquoted.unwrap_or(rest);
+        if self.client(who).lobby == id {
+            self.tell(who, &format!("You are already in '{name}'\n"));
+        } else if !is_private {
+            self.change(who, id);
+        } else if password.is_empty() {
+            self.tell(who, &format!("Lobby '{name}' is private. Use /join {name} <password>\n"));
+        } else if let Some(wait) = self.locked_out(who) {
+            self.tell(who, &words::too_many_wrong_passwords(wait));
+        } else if password.len() > 72 {
+            self.tell(who, "Password too long (max 72 bytes)\n");
+        } else {
+            let password = password.to_owned();
+            self.client_mut(who).waiting = Some(Waiting::Join { lobby: id, password });
+        }
+    }
+
+    /// The password job of this client is over. What was so when it began may be so no longer.
+    pub fn password(&mut self, now: Duration, who: Who, how: Password) {
+        self.now = now;
+        if !self.waits_for_password(who) {
+            return;
+        }
+        let waiting = self.client_mut(who).waiting.take();
+        match (how, waiting) {
+            (Password::Busy, _) => {
+                self.tell(who, "Too many passwords are being checked. Try again in a moment.\n");
+            }
+            (_, Some(Waiting::Create { name, password, description })) => {
+                match self.cannot_make(who, &name) {
+                    Some(error) => self.tell(who, &format!("{error}\n")),
+                    None => {
+                        let (name, password) = (&*name, Some(&*password));
+                        self.make(who, Made { name, password, description: &description });
+                    }
+                }
+            }
+            (_, Some(Waiting::Join { lobby, password })) => self.check(who, lobby, &password),
+            (_, None) => {}
+        }
+    }
+
+    fn check(&mut self, who: Who, lobby: u32, password: &str) {
+        let right = self.lobby(lobby).map(|lobby| lobby.password.as_deref() == Some(password));
+        match (right, self.locked_out(who)) {
+            (None, _) => self.tell(who, "Lobby does not exist\n"),
+            (_, Some(wait)) => self.tell(who, &words::too_many_wrong_passwords(wait)),
+            (Some(true), None) => self.change(who, lobby),
+            (Some(false), None) => {
+                let place = self.client(who).place;
+                self.wrong_passwords.push((self.now, place));
+                self.tell(who, "Incorrect password for private lobby\n");
+            }
+        }
+    }
+
+    /// How long this client's address is refused for its wrong passwords: a minute from the last one
+    /// of three within a minute.
+    fn locked_out(&self, who: Who) -> Option<Duration> {
+        let place = self.client(who).place;
+        let wrong = self.wrong_passwords.iter().filter(|wrong| wrong.1 == place);
+        let wrong: Vec<_> = wrong.map(|wrong| wrong.0).collect();
+        let last = wrong
+            .windows(WRONG_PASSWORDS)
+            .filter(|of| of[WRONG_PASSWORDS - 1] - of[0] < MINUTE)
+            .map(|of| of[WRONG_PASSWORDS - 1])
+            .next_back()?;
+        (last + MINUTE).checked_sub(self.now).filter(|wait| !wait.is_zero())
+    }
+
+    fn change(&mut self, who: Who, to: u32) {
+        let (name, from) = (self.name(who), self.client(who).lobby);
+        let lobby = self.lobby(to).unwrap().name.clone();
+        self.tell(who, &format!("Joined lobby '{lobby}'\n"));
+        self.client_mut(who).lobby = to;
+        self.left(who, &name, from);
+        self.enter(who, to);
+    }
+
+    /// This user is in this lobby from now on: all in it are told, and the user gets its history.
+    pub(super) fn enter(&mut self, who: Who, lobby: u32) {
+        self.client_mut(who).lobby = lobby;
+        let name = self.name(who);
+        self.passes(who, &name, lobby, Way::In);
+        let (now, age) = (self.now, self.rules.history_age);
+        let history = self.lobby(lobby).unwrap().history(now, age);
+        let history: Vec<_> = history.iter().map(|said| said.rendered(now)).collect();
+        if !history.is_empty() {
+            self.client_mut(who).owed.push(Piece::History(history));
+        }
+    }
+
+    /// This user is in this lobby no longer: those in it are told.
+    pub(super) fn left(&mut self, who: Who, name: &str, lobby: u32) {
+        let now = self.now;
+        if let Some(lobby) = self.lobby_mut(lobby) {
+            lobby.touched = now;
+        }
+        self.passes(who, name, lobby, Way::Out);
+    }
+
+    // ---- Crowds ------------------------------------------------------------------------------
+
+    /// Somebody has just come or gone: the lobby is told at once, or later of all together.
+    fn passes(&mut self, who: Who, name: &str, id: u32, way: Way) {
+        let (now, members) = (self.now, self.members(id).len());
+        let lobby = self.lobby_mut(id).unwrap();
+        let other_way = if way == Way::In { Way::Out } else { Way::In };
+        let back = lobby.crowd(other_way);
+        if let Some(at) = back.gathered.iter().position(|(other, _)| *other == who) {
+            // Nobody was told of the way there, so nobody is of the way back.
+            back.gathered.remove(at);
+            return;
+        }
+        if back.gathered.iter().any(|(_, other)| other.eq_ignore_ascii_case(name)) {
+            // Another one of the same name: what was first is told first.
+            self.tell_gathered(id, other_way);
+        }
+        let crowd = self.lobby_mut(id).unwrap().crowd(way);
+        if members > CROWD || !crowd.gathered.is_empty() {
+            if crowd.began.is_none_or(|began| began + CROWD_TIME <= now) {
+                crowd.began = Some(now);
+            }
+            let began = crowd.began;
+            if crowd.told.iter().filter(|told| Some(**told) >= began).count() >= TOLD_SINGLY {
+                crowd.gathered.push((who, name.to_owned()));
+                return;
+            }
+            crowd.told.push(now);
+        }
+        self.tell_lobby(id, &passed(&[name.to_owned()], way));
+    }
+
+    /// The second is over: those gathered in it are told of in one line.
+    pub(super) fn tell_gathered(&mut self, id: u32, way: Way) {
+        let crowd = self.lobby_mut(id).unwrap().crowd(way);
+        crowd.began = None;
+        crowd.told.clear();
+        let names: Vec<_> = crowd.gathered.drain(..).map(|(_, name)| name).collect();
+        self.tell_lobby(id, &passed(&names, way));
+    }
+
+    // ---- Looking things up -------------------------------------------------------------------
+
+    pub(super) fn lobby(&self, id: u32) -> Option<&Lobby> {
+        self.lobbies.iter().find(|lobby| lobby.id == id)
+    }
+
+    pub(super) fn lobby_mut(&mut self, id: u32) -> Option<&mut Lobby> {
+        self.lobbies.iter_mut().find(|lobby| lobby.id == id)
+    }
+
+    fn find_lobby(&self, name: &str) -> Option<&Lobby> {
+        self.lobbies.iter().find(|lobby| lobby.name.eq_ignore_ascii_case(name))
+    }
+
+    pub(super) fn members(&self, lobby: u32) -> Vec<Who> {
+        let named = self.clients.iter().filter(|client| client.name.is_some());
+        named.filter(|client| client.lobby == lobby).map(|client| client.who).collect()
+    }
+
+    pub(super) fn tell_lobby(&mut self, lobby: u32, text: &str) {
+        for who in self.members(lobby) {
+            self.tell(who, text);
+        }
+    }
+}
+
+fn passed(names: &[String], way: Way) -> String {
+    let what = if way == Way::In { "joined" } else { "left" };
+    format!("[LOBBY] {} {what} the lobby\n", they_have(names))
+}
+
+/// The first argument, whether it stood in double quotes, and what is behind it. A quote ends where
+/// a space or nothing follows; without an end there is none.
+fn first_argument(args: &str) -> (&str, bool, &str) {
+    if let Some((inside, behind)) = args.strip_prefix('"').and_then(|rest| rest.split_once('"'))
+        && (behind.is_empty() || behind.starts_with(' '))
+    {
+        return (inside, true, behind.trim());
+    }
+    let (word, behind) = super::talk::split(args);
+    (word, false, behind)
+}

@@ -1,0 +1,178 @@
+//! Messages and commands, except what they do to lobbies and what the assistant makes of them.
+
+use mio_chat::chat::picture;
+
+use super::rooms::Said;
+use super::{Fixed, LONGEST_MESSAGE, Model, Piece, Who, words};
+
+/// The first word of a line, and the rest without the spaces around it.
+pub fn split(line: &str) -> (&str, &str) {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    (word, rest.trim())
+}
+
+impl Model {
+    pub(super) fn command(&mut self, who: Who, line: &str) {
+        let (name, args) = split(line);
+        match &*name.to_ascii_lowercase() {
+            "/help" => self.client_mut(who).owed.push(Piece::Fixed(Fixed::Help)),
+            "/users" => self.list_users(who),
+            "/lobbies" => self.list_lobbies(who),
+            "/create" => self.create(who, args),
+            "/join" => self.join(who, args),
+            "/sp" => self.set_picture(who, args),
+            "/msg" => self.direct(who, args),
+            "/tag" => self.tag(who, args),
+            "/ai" => self.ai(who, args),
+            "/setai" => self.set_prompt(who, args),
+            "/color" => match &*args.to_ascii_lowercase() {
+                "on" => self.tell(who, "Colours are on.\n"),
+                "off" => self.tell(who, "Colours are off.\n"),
+                _ => self.tell(who, "Usage: /color <on | off>\n"),
+            },
+            _ => self.tell(who, "Unknown command. Type /help for available commands.\n"),
+        }
+    }
+
+    // ---- Talking -----------------------------------------------------------------------------
+
+    pub(super) fn say(&mut self, who: Who, text: &str) {
+        if text.chars().count() > LONGEST_MESSAGE {
+            return self.tell(who, words::TOO_LONG);
+        }
+        self.publish(who, None, text);
+    }
+
+    /// A message in the lobby of its sender, which remembers it.
+    fn publish(&mut self, who: Who, tagged: Option<&str>, text: &str) {
+        let client = self.client(who);
+        let (now, id) = (self.now, client.lobby);
+        let said = Said {
+            at: now,
+            picture: client.picture,
+            sender: self.name(who),
+            tagged: tagged.map(str::to_owned),
+            text: text.to_owned(),
+        };
+        self.tell_lobby(id, &said.rendered(now));
+        self.lobby_mut(id).unwrap().said.push(said);
+    }
+
+    fn direct(&mut self, who: Who, args: &str) {
+        let (to, text) = split(args);
+        if text.is_empty() {
+            return self.tell(who, "Usage: /msg <user> <message>\n");
+        }
+        let Some(to) = self.find_user(to).map(|client| client.who) else {
+            return self.tell(who, "User not found.\n");
+        };
+        if to == who {
+            self.tell(who, "You cannot message yourself.\n");
+        } else if text.chars().count() > LONGEST_MESSAGE {
+            self.tell(who, words::TOO_LONG);
+        } else {
+            let (from, other) = (self.name(who), self.name(to));
+            self.tell(to, &format!("[DM] {from} —» You\n  ╰─> {text}\n"));
+            self.tell(who, &format!("[DM] You —» {other}\n  ╰─> {text}\n"));
+        }
+    }
+
+    fn tag(&mut self, who: Who, args: &str) {
+        let (tagged, text) = split(args);
+        if text.is_empty() {
+            return self.tell(who, "Usage: /tag <user> <message>\n");
+        }
+        let Some(tagged) = self.find_user(tagged).map(|client| client.who) else {
+            return self.tell(who, "User not found.\n");
+        };
+        if text.chars().count() > LONGEST_MESSAGE {
+            return self.tell(who, words::TOO_LONG);
+        }
+        let lobby = self.lobby(self.client(who).lobby).unwrap();
+        let (place, is_private) = (lobby.name.clone(), lobby.password.is_some());
+        let is_here = self.client(tagged).lobby == lobby.id;
+        let (by, name) = (self.name(who), self.name(tagged));
+        if !is_here && is_private {
+            return self.tell(who, &format!("{name} is not in this lobby.\n"));
+        }
+        self.publish(who, Some(&name), text);
+        if is_here {
+            self.tell(tagged, &format!("✦ {by} tagged you\n"));
+        } else {
+            self.tell(tagged, &format!("✦ {by} tagged you in '{place}'\n  ╰─> {text}\n"));
+        }
+    }
+
+    // ---- Looking around ----------------------------------------------------------------------
+
+    fn list_users(&mut self, who: Who) {
+        let lobby = self.lobby(self.client(who).lobby).unwrap();
+        let mut members = self.members(lobby.id);
+        members.sort_by_key(|member| self.folded_name(*member));
+        let mut text = format!("=== Users in '{}' ({}) ===\n", lobby.name, members.len());
+        for member in members {
+            text += &format!("{} {}\n", self.client(member).picture, self.name(member));
+        }
+        self.tell(who, &text);
+    }
+
+    fn list_lobbies(&mut self, who: Who) {
+        let mut lobbies: Vec<_> = self.lobbies.iter().collect();
+        lobbies.sort_by_key(|lobby| (lobby.id != 0, lobby.name.to_ascii_lowercase()));
+        let mut text = format!("=== Available Lobbies ({}) ===\n", lobbies.len());
+        for lobby in lobbies {
+            let privacy = if lobby.password.is_some() { "private" } else { "public" };
+            let ai = if lobby.prompt.is_some() { "custom AI" } else { "default AI" };
+            let (by, users) = (&lobby.creator_name, self.members(lobby.id).len());
+            let description = match &*lobby.description {
+                "" => "No description",
+                description => description,
+            };
+            text += &format!("Lobby: {}\n", lobby.name);
+            text +=
+                &format!("  Privacy: {privacy} | AI: {ai} | Created by: {by} | Users: {users}\n");
+            text += &format!("  Description: {description}\n");
+        }
+        self.tell(who, &text);
+    }
+
+    // ---- Setting things ----------------------------------------------------------------------
+
+    fn set_picture(&mut self, who: Who, args: &str) {
+        match &*args.to_ascii_lowercase() {
+            "" | "default" => {
+                self.client_mut(who).picture = picture::DEFAULT;
+                self.tell(who, "Profile picture reset to default.\n");
+            }
+            "list" => self.client_mut(who).owed.push(Piece::Fixed(Fixed::Pictures)),
+            name => match picture::find(name) {
+                Some(picture) => {
+                    self.client_mut(who).picture = picture;
+                    self.tell(who, &format!("Profile picture changed to: {picture}\n"));
+                }
+                None => {
+                    self.tell(who, "Profile picture not found. Use /sp list to see options.\n");
+                }
+            },
+        }
+    }
+
+    fn set_prompt(&mut self, who: Who, args: &str) {
+        let id = self.client(who).lobby;
+        if args.is_empty() {
+            self.tell(who, "Usage: /setai <prompt | default>\n");
+        } else if id == 0 {
+            self.tell(who, "The AI prompt of general cannot be changed.\n");
+        } else if !self.lobby(id).unwrap().is_of(who) {
+            self.tell(who, "Only the creator of this lobby can change its AI prompt.\n");
+        } else if args.chars().count() > 2000 {
+            self.tell(who, "AI prompt too long (max 2000 characters)\n");
+        } else {
+            let is_default = args.eq_ignore_ascii_case("default");
+            self.lobby_mut(id).unwrap().prompt = (!is_default).then(|| args.to_owned());
+            self.tell(who, "AI prompt updated!\n");
+            let name = self.name(who);
+            self.tell_lobby(id, &format!("[LOBBY] {name} updated the AI prompt\n"));
+        }
+    }
+}

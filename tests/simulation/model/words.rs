@@ -1,0 +1,70 @@
+//! Words that more than one rule uses, and numbers as they are told. Owns no state.
+
+use std::time::Duration;
+
+pub const NAME_PROMPT: &str = "Enter your username: ";
+pub const TAKEN: &str = "Username already taken, try another.";
+pub const RESERVED: &str = "Username is reserved, try another.";
+pub const TOO_LONG: &str = "Message too long (max 1000 characters)\n";
+pub const CUT_SHORT: &str = "[AI] (answer cut short)\n";
+
+const RESERVED_NAMES: [&str; 10] =
+    ["server", "system", "admin", "root", "rox", "ai", "you", "lobby", "everyone", "here"];
+
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED_NAMES.iter().any(|reserved| reserved.eq_ignore_ascii_case(name))
+}
+
+/// What is wrong with a name of 2 to `most` characters, as the kind of name it is.
+pub fn name_error(kind: &str, name: &str, most: usize) -> Option<String> {
+    let usual = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.chars().count() < 2 {
+        Some(format!("{kind} too short (min 2 characters)"))
+    } else if name.chars().count() > most {
+        Some(name_too_long(kind, most))
+    } else if !name.chars().all(usual) {
+        Some(format!("{kind} can only contain letters, numbers, - and _"))
+    } else {
+        None
+    }
+}
+
+pub fn name_too_long(kind: &str, most: usize) -> String {
+    format!("{kind} too long (max {most} characters)")
+}
+
+/// The name prompt is not erased by what comes behind it, as the prompt of a user is.
+pub fn break_line(named: bool) -> &'static str {
+    if named { "" } else { "\n" }
+}
+
+pub fn too_many_wrong_passwords(wait: Duration) -> String {
+    format!("Too many wrong passwords. Try again in {} seconds.\n", secs_up(wait))
+}
+
+/// `alice has`, `alice and bob have`, `alice, bob and 1 other have`.
+pub fn they_have(names: &[String]) -> String {
+    match names {
+        [one] => format!("{one} has"),
+        [one, two] => format!("{one} and {two} have"),
+        [one, two, _] => format!("{one}, {two} and 1 other have"),
+        [one, two, more @ ..] => format!("{one}, {two} and {} others have", more.len()),
+        [] => unreachable!("nobody came or went"),
+    }
+}
+
+/// How long ago something was said, in its largest unit.
+pub fn ago(age: Duration) -> String {
+    let secs = age.as_secs();
+    match secs {
+        0 => "just now".to_owned(),
+        1..60 => format!("{secs}s ago"),
+        60..3600 => format!("{}m ago", secs / 60),
+        3600..86_400 => format!("{}h ago", secs / 3600),
+        _ => format!("{}d ago", secs / 86_400),
+    }
+}
+
+pub fn secs_up(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
