@@ -39,7 +39,7 @@ pub struct Script {
 impl Script {
     pub fn new(rng: &mut Rng) -> Self {
         let secs = Duration::from_secs;
-        let crowd = rng.one_in(25);
+        let crowd = rng.one_in(40);
         let rules = Rules {
             messages_per_window: rng.weighted(&[(6, 5), (2, 0), (1, 1), (1, 3)]),
             rate_window: secs(10),
@@ -175,7 +175,7 @@ impl Script {
     fn words(&mut self, rng: &mut Rng) -> String {
         self.next_token += 1;
         let token = format!("m{}", self.next_token);
-        match rng.below(20) {
+        match rng.below(40) {
             0 => format!("{token} {}", "🙂".repeat(998 - token.len())),
             1 => format!("{token} {}", "é".repeat(999 - token.len())),
             2 => format!("{token} {}", "x".repeat(1000 - token.len())),
@@ -203,12 +203,13 @@ impl Script {
             10 => "/color on".to_owned(),
             11 => "/color off".to_owned(),
             12 => "/quit".to_owned(),
-            13..17 => format!("/create {private} {password} {words}"),
-            17..20 => format!("/create {public} {words}"),
+            13..15 => format!("/create {private} {password} {words}"),
+            15..20 => format!("/create {public} {words}"),
             20 => format!("/create {} {words}", rng.pick(BAD_LOBBIES)),
             21 => format!("/create {public} no-pass {words}"),
-            22..28 => format!("/join {private} {password}"),
-            28 => format!("/join {private} wrong-{words}"),
+            22..25 => format!("/join {private} {password}"),
+            25 => format!("/join {private} wrong-{words}"),
+            26..29 => format!("/join {public}"),
             29 => format!("/join {private}"),
             30..34 => format!("/join {}", public.to_uppercase()),
             34..37 => "/join general".to_owned(),

@@ -70,20 +70,24 @@ impl Screen {
                 assert!(color.bytes().all(|b| b.is_ascii_digit() || b == b';'), "{rest:?}");
                 rest = after;
             } else {
-                let c = rest.chars().next().unwrap();
-                assert!(c == '\n' || !c.is_control(), "{c:?} on a screen");
-                text.push(c);
-                self.note(c);
-                rest = &rest[c.len_utf8()..];
+                let end = rest.find(char::is_control).unwrap_or(rest.len());
+                let (run, after) = rest.split_at(end);
+                text.push_str(run);
+                self.line.push_str(run);
+                rest = after;
+                if let Some(after) = rest.strip_prefix('\n') {
+                    text.push('\n');
+                    self.end_line();
+                    rest = after;
+                } else if run.is_empty() {
+                    panic!("{:?} on a screen", rest.chars().next());
+                }
             }
         }
         text
     }
 
-    fn note(&mut self, c: char) {
-        if c != '\n' {
-            return self.line.push(c);
-        }
+    fn end_line(&mut self) {
         match std::mem::take(&mut self.line).as_str() {
             "Colours are off." => self.plain = true,
             "Colours are on." => {
