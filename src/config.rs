@@ -302,8 +302,11 @@ impl Gemini {
     }
 }
 
-/// The variables in a `.env` file, the first of each name. An error is the number of the line.
-fn read_file(text: &str) -> Result<HashMap<String, String>, usize> {
+/// The variables in the text of a `.env` file, the first of each name.
+///
+/// # Errors
+/// The number of the first line that is not of the form it should have.
+pub fn read_file(text: &str) -> Result<HashMap<String, String>, usize> {
     // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut file = HashMap::new();
