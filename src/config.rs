@@ -16,6 +16,7 @@ use log::LevelFilter;
 
 use crate::chat;
 use crate::chat::assistant::AssistantSettings;
+use crate::dns::name_server;
 use crate::limits::{DEFAULT_SEND_QUEUE_BYTES, MIN_SEND_QUEUE_BYTES};
 use crate::password::COSTS;
 
@@ -301,8 +302,11 @@ impl Gemini {
     }
 }
 
-/// The variables in a `.env` file, the first of each name. An error is the number of the line.
-fn read_file(text: &str) -> Result<HashMap<String, String>, usize> {
+/// The variables in the text of a `.env` file, the first of each name.
+///
+/// # Errors
+/// The number of the first line that is not of the form it should have.
+pub fn read_file(text: &str) -> Result<HashMap<String, String>, usize> {
     // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut file = HashMap::new();
@@ -323,15 +327,8 @@ fn read_file(text: &str) -> Result<HashMap<String, String>, usize> {
 /// No span is longer than a year.
 const MAX_SECS: u64 = 365 * 24 * 3600;
 
-/// The port of DNS (RFC 1035, section 4.2).
-const DNS_PORT: u16 = 53;
-
 fn nameservers(list: &str) -> Option<Vec<SocketAddr>> {
-    let server = |text: &str| {
-        let ip = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        ip.map(|ip| SocketAddr::new(ip, DNS_PORT)).or_else(|_| text.parse()).ok()
-    };
-    list.split(',').map(str::trim).map(server).collect()
+    list.split(',').map(|text| name_server(text.trim())).collect()
 }
 
 /// Reads variables by name; what is empty is not there.
@@ -425,7 +422,7 @@ mod tests {
             ("CHAT_TLS_LISTEN", "off"),
             ("CHAT_IDLE_TIMEOUT_SECS", "5"),
             ("CHAT_LOG_LEVEL", "DEBUG"),
-            ("CHAT_NAMESERVERS", "192.0.2.1, 192.0.2.2:5353,[2001:db8::2]:54"),
+            ("CHAT_NAMESERVERS", "192.0.2.1, 192.0.2.2:5353,[2001:db8::2]:54,2001:db8::3,[::4]"),
             ("GEMINI_API_KEY", "secret-key"),
         ])
         .unwrap();
@@ -434,7 +431,9 @@ mod tests {
         assert_eq!(config.chat.idle_timeout, Some(Duration::from_secs(5)));
         assert_eq!(config.log_level, LevelFilter::Debug);
         let servers: Vec<_> = config.gemini.nameservers.iter().map(ToString::to_string).collect();
-        assert_eq!(servers, ["192.0.2.1:53", "192.0.2.2:5353", "[2001:db8::2]:54"]);
+        let expected =
+            ["192.0.2.1:53", "192.0.2.2:5353", "[2001:db8::2]:54", "[2001:db8::3]:53", "[::4]:53"];
+        assert_eq!(servers, expected);
         assert!(!format!("{config:?}").contains("secret-key"));
         let all = parse(&[("CHAT_LISTEN", ":9000")]).unwrap();
         assert_eq!(all.listen, "[::]:9000".parse().ok());
@@ -474,6 +473,9 @@ mod tests {
             ("CHAT_SEND_QUEUE_BYTES", "1000"),
             ("CHAT_LOG_LEVEL", "loud"),
             ("CHAT_NAMESERVERS", "dns.example"),
+            ("CHAT_NAMESERVERS", "192.0.2.1:0"),
+            ("CHAT_NAMESERVERS", "192.0.2.1,[[2001:db8::1]"),
+            ("CHAT_NAMESERVERS", "192.0.2.1]"),
             ("GEMINI_BASE_URL", "http://example.com"),
             ("GEMINI_MODEL", "a/b"),
             ("CHAT_LISTEN", ":99999"),

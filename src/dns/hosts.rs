@@ -81,12 +81,17 @@ pub fn name_servers(text: &str) -> Vec<SocketAddr> {
     servers
 }
 
-/// One name server as an operator writes it: `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1` or
-/// `[2001:db8::1]:5353`. `None` if it is nothing of the kind, or the port is 0.
+/// One name server as an operator writes it: `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1`,
+/// `[2001:db8::1]` or `[2001:db8::1]:5353`. `None` if it is nothing of the kind, or the port is 0.
 #[must_use]
 pub fn name_server(text: &str) -> Option<SocketAddr> {
     let with_port = text.parse().ok();
-    let alone = || text.parse().ok().map(|addr: IpAddr| SocketAddr::new(addr, DNS_PORT));
+    let in_brackets = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let addr = match in_brackets {
+        Some(text) => text.parse().ok().map(IpAddr::V6),
+        None => text.parse().ok(),
+    };
+    let alone = || addr.map(|addr| SocketAddr::new(addr, DNS_PORT));
     with_port.or_else(alone).filter(|server| server.port() != 0)
 }
 
@@ -167,6 +172,9 @@ mod tests {
             ("192.0.2.1:5353", Some("192.0.2.1:5353")),
             ("2001:db8::1", Some("[2001:db8::1]:53")),
             ("[2001:db8::1]:5353", Some("[2001:db8::1]:5353")),
+            ("[2001:db8::1]", Some("[2001:db8::1]:53")),
+            ("[192.0.2.1]", None),
+            ("[[2001:db8::1]", None),
             ("192.0.2.1:0", None),
             ("dns.example", None),
             ("", None),

@@ -1,0 +1,10 @@
+//! Fuzzes what `properties/session.rs` says.
+
+#![no_main]
+
+#[path = "../properties/harmless.rs"]
+mod harmless;
+#[path = "../properties/session.rs"]
+mod property;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| property::check(data));

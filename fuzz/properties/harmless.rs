@@ -1,0 +1,25 @@
+//! What text may not hold, wherever it was typed and wherever it is shown.
+
+#![allow(dead_code)]
+
+use mio_chat::limits::MAX_MARKS_PER_BASE;
+use mio_chat::text;
+
+/// A character that controls a terminal, reorders or hides what is around it, or ends a line.
+pub fn is_forbidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}' | '\u{200c}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{feff}')
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(c, '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Panics unless this is text as the server shows it, and cleaning it changes nothing.
+pub fn check(shown: &str) {
+    assert!(!shown.contains(is_forbidden), "{shown:?}");
+    let mut marks = 0;
+    for c in shown.chars() {
+        marks = if text::width(c.encode_utf8(&mut [0; 4])) == 0 { marks + 1 } else { 0 };
+        assert!(marks <= MAX_MARKS_PER_BASE, "{shown:?}");
+    }
+    assert_eq!(text::clean(shown.as_bytes()), shown);
+}
