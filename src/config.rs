@@ -485,6 +485,50 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_given_to_who_asks_and_never_shown() {
+        let config = parse(&[("GEMINI_API_KEY", "secret-key")]).unwrap();
+        let key = config.gemini.key.unwrap();
+        assert_eq!((key.expose(), format!("{key:?}")), ("secret-key", "Secret(…)".to_owned()));
+    }
+
+    #[test]
+    fn the_largest_values_fit_and_one_more_does_not() {
+        let queue = |value| parse(&[("CHAT_SEND_QUEUE_BYTES", value)]).map(|c| c.send_queue_bytes);
+        assert_eq!(queue("67108864"), Ok(67_108_864));
+        assert!(queue("67108865").is_err() && queue("32767").is_err());
+        let ttl = |value| parse(&[("CHAT_LOBBY_TTL_SECS", value)]).map(|c| c.chat.lobby_ttl);
+        assert_eq!(ttl("31536000"), Ok(Duration::from_secs(31_536_000)));
+        assert!(ttl("31536001").is_err());
+    }
+
+    #[test]
+    fn files_are_named_by_their_paths() {
+        let config = parse(&[("CHAT_TLS_CERT", "/etc/a.pem"), ("CHAT_LOG_FILE", "b")]).unwrap();
+        assert_eq!((config.tls.cert, config.tls.key), ("/etc/a.pem".into(), "server.key".into()));
+        assert!(config.tls.named && config.log_file == Some("b".into()));
+        assert!(!parse(&[]).unwrap().tls.named);
+    }
+
+    #[test]
+    fn a_model_is_named_by_letters_digits_and_three_signs() {
+        let model = |value| parse(&[("GEMINI_MODEL", value)]).map(|config| config.gemini.model);
+        assert_eq!(model("gemini-3.5_x").as_deref(), Ok("gemini-3.5_x"));
+        assert!(model("gemini:3").is_err());
+    }
+
+    #[test]
+    fn the_file_is_read_may_be_missing_and_has_to_be_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Config::load(dir.path()).unwrap().chat.history_age, Duration::from_secs(300));
+        let file = dir.path().join(".env");
+        std::fs::write(&file, "CHAT_HISTORY_SECS=77\n").unwrap();
+        assert_eq!(Config::load(dir.path()).unwrap().chat.history_age, Duration::from_secs(77));
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert!(matches!(Config::load(dir.path()), Err(ConfigError::Unreadable(..))));
+    }
+
+    #[test]
     fn base_urls() {
         let url = |text: &str| text.parse::<BaseUrl>().ok();
         let full = url("https://example.com:8443/a/b/").unwrap();

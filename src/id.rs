@@ -171,11 +171,36 @@ mod tests {
     }
 
     #[test]
+    fn things_that_come_and_go_share_a_reserved_value_and_no_token() {
+        assert_eq!(reserved_token(3), MAX_SLOTS + 3);
+        let tokens: Vec<_> = (0..5).map(|number| tagged_token(3, number)).collect();
+        assert_eq!(tokens[0], reserved_token(3));
+        assert!(tokens.windows(2).all(|two| two[0] < two[1]));
+        assert!(tokens.iter().all(|token| ConnId::slot_of_token(*token) == reserved_token(3)));
+    }
+
+    #[test]
+    fn an_empty_table_is_empty() {
+        let mut slots = Slots::default();
+        assert!(slots.is_empty() && slots.len() == 0);
+        for n in 0..3 {
+            slots.insert(ConnId::new(n, 1).unwrap(), n);
+        }
+        assert!(!slots.is_empty() && slots.len() == 3);
+    }
+
+    #[test]
     fn room_is_given_back() {
         let mut slots = Slots::default();
         let ids: Vec<_> = (0..1000).map(|n| ConnId::new(n, 1).unwrap()).collect();
         ids.iter().for_each(|id| slots.insert(*id, 0u64));
-        ids.iter().for_each(|id| assert_eq!(slots.remove(*id), Some(0)));
+        let full = slots.entries.capacity();
+        // Not at once: a table that breathes does not move at every step.
+        ids[500..].iter().for_each(|id| assert_eq!(slots.remove(*id), Some(0)));
+        assert_eq!(slots.entries.capacity(), full);
+        ids[200..500].iter().for_each(|id| assert_eq!(slots.remove(*id), Some(0)));
+        assert!((400..full / 2).contains(&slots.entries.capacity()), "twice what is needed");
+        ids[..200].iter().for_each(|id| assert_eq!(slots.remove(*id), Some(0)));
         assert!(slots.is_empty());
         assert!(slots.entries.capacity() <= 8);
     }

@@ -308,6 +308,15 @@ mod tests {
         assert_eq!(decode([&stream[..]]), text(&["hello"]));
     }
 
+    #[test]
+    fn the_bound_of_a_subnegotiation_counts_every_byte() {
+        // Pairs of IAC and something else are inside, and count as two.
+        let inside = [&[IAC, SB][..], &[IAC, b's'].repeat(MAX_TELNET_SUBNEGOTIATION / 2)].concat();
+        assert_eq!(decode([&[&inside[..], b"x", b"hello\n"].concat()[..]]), text(&["hello"]));
+        let ended = [&inside[..inside.len() - 2], &[IAC, SE], b"hello\n"].concat();
+        assert_eq!(decode([&ended[..]]), text(&["hello"]));
+    }
+
     /// Streams made of what matters to the decoder, long runs included.
     fn stream() -> impl Strategy<Value = Vec<u8>> {
         let part = prop_oneof![

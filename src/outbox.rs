@@ -459,6 +459,88 @@ mod tests {
     }
 
     #[test]
+    fn the_bound_itself_is_allowed_and_a_closed_client_holds_nothing() {
+        let mut out = opened(100);
+        assert!(!out.is_empty());
+        let frame = Frame::new(&"x".repeat(100 - PROMPT.len()));
+        assert!((frame.len(), frame.is_empty()) == (100 - PROMPT.len(), false));
+        out.push(id(), &frame);
+        assert_eq!(out.take_doomed(), vec![]);
+        let other = ConnId::new(7, 1).unwrap();
+        out.open(other);
+        out.push(other, &Frame::new("abc"));
+        assert_eq!(out.unsent_in_all(), frame.len() + 3);
+        out.close(id());
+        assert_eq!((out.unsent(id()), out.unsent_in_all()), (0, 3));
+        assert_eq!(Rc::strong_count(&frame.color), 1);
+        out.close(other);
+        assert!(out.is_empty() && Frame::new("").is_empty());
+    }
+
+    #[test]
+    fn a_prompt_that_was_taken_back_is_not_counted() {
+        let mut out = opened(1000);
+        out.set_prompting(id(), true);
+        for n in 1..4 {
+            out.push(id(), &Frame::new("abc\n"));
+            turn(&mut out);
+            assert_eq!(out.unsent(id()), 4 * n + PROMPT.len());
+        }
+        // A prompt of which nothing has left can be taken back, also when it is all there is.
+        write(&mut out, 4 * 3);
+        out.push(id(), &Frame::new("d\n"));
+        assert_eq!(write(&mut out, 99), "d\n");
+    }
+
+    #[test]
+    fn who_has_no_prompt_or_is_doomed_gets_none_redrawn() {
+        let mut out = opened(1000);
+        out.redraw_prompt(id());
+        assert_eq!(out.take_dirty(), vec![]);
+        out.set_prompting(id(), true);
+        out.redraw_prompt(id());
+        assert_eq!(out.take_dirty(), vec![id()]);
+        out.end_turn(id());
+        // Setting it again hides nothing.
+        out.set_prompting(id(), true);
+        assert_eq!(out.unsent(id()), PROMPT.len());
+        out.push(id(), &Frame::new(&"x".repeat(2000)));
+        turn(&mut out);
+        out.redraw_prompt(id());
+        assert_eq!((out.take_dirty(), out.unsent(id())), (vec![], 0));
+    }
+
+    #[test]
+    fn a_list_of_dirty_clients_is_filled_again() {
+        let mut out = opened(1000);
+        out.push(id(), &Frame::new("a"));
+        let mut list = out.take_dirty();
+        list.reserve(100);
+        let room = list.capacity();
+        out.recycle_dirty(list);
+        out.push(id(), &Frame::new("a"));
+        let list = out.take_dirty();
+        assert_eq!((list.capacity(), &*list), (room, &[id()][..]));
+    }
+
+    #[test]
+    fn the_room_of_a_long_queue_is_given_back_and_that_of_a_short_one_kept() {
+        let mut out = opened(100_000);
+        let room = |out: &Outboxes| out.boxes.get(id()).unwrap().pieces.capacity();
+        (0..10).for_each(|_| out.push(id(), &Frame::new("ab")));
+        let short = room(&out);
+        assert!(short <= KEPT_PIECES);
+        write(&mut out, 20);
+        assert_eq!(room(&out), short);
+        (0..60).for_each(|_| out.push(id(), &Frame::new("ab")));
+        assert!(room(&out) > KEPT_PIECES);
+        write(&mut out, 119);
+        assert!(room(&out) > KEPT_PIECES);
+        write(&mut out, 1);
+        assert_eq!(room(&out), 0);
+    }
+
+    #[test]
     fn a_long_reply_has_the_room_that_is_left() {
         let limit = crate::limits::DEFAULT_SEND_QUEUE_BYTES;
         let mut out = opened(limit);

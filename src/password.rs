@@ -314,6 +314,10 @@ mod tests {
         let job = Job::hash(Password::new("hunter2").unwrap(), 4, [0; 16]);
         assert!(!format!("{job:?}").contains("hunter2"));
         assert!(!format!("{job:?}").contains("104"));
+        assert!(format!("{job:?}").contains("Password(…)"));
+        let mut begun = job;
+        let _ = begun.advance();
+        assert!(format!("{begun:?}").contains("Progress(16 rounds left)"));
     }
 
     #[test]
