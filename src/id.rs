@@ -38,7 +38,7 @@ impl ConnId {
     /// The value under which the connection is registered with the poll.
     #[must_use]
     pub fn token(self) -> usize {
-        ((self.generation as usize) << SLOT_BITS) | self.slot as usize
+        ((self.generation as usize) << SLOT_BITS) + self.slot as usize
     }
 
     /// The slot that a token speaks of. Compare [`ConnId::token`] of its tenant before believing it.
@@ -59,7 +59,7 @@ pub const fn reserved_token(n: usize) -> usize {
 /// them have the same `number`.
 #[must_use]
 pub const fn tagged_token(n: usize, number: usize) -> usize {
-    (number << SLOT_BITS) | reserved_token(n)
+    (number << SLOT_BITS) + reserved_token(n)
 }
 
 /// A table of what belongs to connections: dense, and blind to ids of former tenants.

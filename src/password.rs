@@ -168,9 +168,9 @@ fn digest(state: &Blowfish) -> [u8; 24] {
         for _ in 0..64 {
             block = state.bc_encrypt(block);
         }
-        let [left, right] = block;
-        let text = (u64::from(left) << 32 | u64::from(right)).to_be_bytes();
-        bytes.copy_from_slice(&text);
+        for (word, bytes) in block.into_iter().zip(bytes.chunks_exact_mut(4)) {
+            bytes.copy_from_slice(&word.to_be_bytes());
+        }
     }
     digest
 }
@@ -329,11 +329,14 @@ mod tests {
             assert!(jobs.push(id(n), job()));
         }
         assert!(!jobs.push(id(999), job()));
+        assert_eq!((jobs.len(), jobs.is_empty()), (MAX_PASSWORD_JOBS, false));
         jobs.cancel(id(1));
         let mut done = Vec::new();
         while done.len() < 3 {
             done.extend(jobs.advance().map(|(id, _)| id));
         }
         assert_eq!(done, vec![id(0), id(2), id(3)]);
+        (0..MAX_PASSWORD_JOBS).for_each(|n| jobs.cancel(id(n)));
+        assert_eq!((jobs.len(), jobs.is_empty()), (0, true));
     }
 }

@@ -26,8 +26,8 @@ impl From<IpAddr> for AddrKey {
         match addr.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4),
             IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                Self::V6Net([a, b, c, d].iter().fold(0, |net, s| net << 16 | u64::from(*s)))
+                let [net @ .., _, _, _, _, _, _, _, _] = v6.octets();
+                Self::V6Net(u64::from_be_bytes(net))
             }
         }
     }
@@ -316,14 +316,28 @@ mod tests {
     fn connections_per_address() {
         let addr = AddrKey::V4(Ipv4Addr::LOCALHOST);
         let mut open = Connections::default();
+        assert!(open.is_empty() && open.len() == 0);
         assert!(open.try_open(addr, 2) && open.try_open(addr, 2));
         assert!(!open.try_open(addr, 2));
         assert!(open.try_open(AddrKey::V6Net(1), 2));
+        assert!(!open.is_empty() && open.len() == 2);
         open.close(addr);
         assert!(open.try_open(addr, 2));
         (0..3).for_each(|_| open.close(addr));
         assert_eq!(open.len(), 1);
         assert!((0..100).all(|_| open.try_open(addr, 0)));
+    }
+
+    #[test]
+    fn what_is_as_old_as_the_window_is_not_counted() {
+        let start = Instant::now();
+        let ten = Duration::from_secs(10);
+        let mut window = SlidingWindow::default();
+        assert_eq!((window.last(), window.count(start, ten)), (None, 0));
+        window.try_accept(start, 2, ten).unwrap();
+        let later = start + Duration::from_secs(4);
+        window.try_accept(later, 2, ten).unwrap();
+        assert_eq!((window.last(), window.count(start + ten, ten)), (Some(later), 1));
     }
 
     #[test]
