@@ -263,3 +263,32 @@ const _: () = {
     let tries = DNS_SERVERS * DNS_ROUNDS;
     assert!(tries as u128 * DNS_UDP_TIMEOUT.as_millis() < DNS_DEADLINE.as_millis());
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What users are promised, as plain numbers: who changes one changes the contract.
+    #[test]
+    fn the_contract() {
+        let secs = Duration::from_secs;
+        assert_eq!((MAX_LINE_BYTES, MAX_MESSAGE_CHARS, MAX_AI_PROMPT_CHARS), (8192, 1000, 2000));
+        assert_eq!((USERNAME_CHARS, LOBBY_NAME_CHARS), (2..=20, 2..=32));
+        assert_eq!((MAX_DESCRIPTION_CHARS, MAX_PASSWORD_BYTES, MAX_MARKS_PER_BASE), (200, 72, 4));
+        assert_eq!((HISTORY_MESSAGES, HISTORY_BYTES), (100, 65_536));
+        assert_eq!((MAX_LOBBIES, MAX_LOBBIES_PER_CREATOR, MAX_NAME_ERRORS), (1000, 5, 5));
+        assert_eq!((CROWD_MEMBERS, CROWD_SINGLE_LINES, CROWD_WINDOW), (50, 5, secs(1)));
+        assert_eq!((PASSWORD_FAILURES, PASSWORD_WINDOW), (3, secs(60)));
+        assert_eq!(RATE_NOTICE_INTERVAL, secs(1));
+        assert_eq!((RECENT_MESSAGES, CONVERSATION_TURNS, CONVERSATION_IDLE), (5, 20, secs(1800)));
+        assert_eq!((ASKS_AT_ONCE, ASKS_WAITING, QUESTIONS_WINDOW), (4, 3, secs(3600)));
+        assert_eq!((FIRST_PIECE_TIMEOUT, ANSWER_TIMEOUT), (secs(30), secs(60)));
+        assert_eq!((ANSWER_BYTES, ANSWER_LINES), (8192, 100));
+        assert_eq!((HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT), (secs(10), secs(5)));
+        assert_eq!((DEFAULT_SEND_QUEUE_BYTES, MIN_SEND_QUEUE_BYTES), (262_144, 32_768));
+        assert_eq!((input_pause_bytes(1000), max_reply_bytes(1000)), (250, 500));
+        // Dead peers are found within about two minutes.
+        let silence = KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES;
+        assert_eq!((silence, USER_TIMEOUT), (secs(120), secs(120)));
+    }
+}

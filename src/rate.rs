@@ -125,14 +125,8 @@ impl Connections {
 
     /// How many addresses have a connection.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn addresses(&self) -> usize {
         self.open.len()
-    }
-
-    /// Whether none has.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
     }
 
     /// Counts one less.
@@ -189,14 +183,8 @@ impl<K: Hash + Eq, V> Expiring<K, V> {
 
     /// How many entries there are, those included that wait to be dropped.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn remembered(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 }
 
@@ -241,16 +229,10 @@ impl Lockouts {
         self.locked.forget(now);
     }
 
-    /// How many addresses are remembered.
+    /// How many addresses with failures, and how many locked out, are remembered.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.recent.len() + self.locked.len()
-    }
-
-    /// Whether none is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn remembered(&self) -> usize {
+        self.recent.remembered() + self.locked.remembered()
     }
 }
 
@@ -316,15 +298,15 @@ mod tests {
     fn connections_per_address() {
         let addr = AddrKey::V4(Ipv4Addr::LOCALHOST);
         let mut open = Connections::default();
-        assert!(open.is_empty() && open.len() == 0);
+        assert_eq!(open.addresses(), 0);
         assert!(open.try_open(addr, 2) && open.try_open(addr, 2));
         assert!(!open.try_open(addr, 2));
         assert!(open.try_open(AddrKey::V6Net(1), 2));
-        assert!(!open.is_empty() && open.len() == 2);
+        assert_eq!(open.addresses(), 2);
         open.close(addr);
         assert!(open.try_open(addr, 2));
         (0..3).for_each(|_| open.close(addr));
-        assert_eq!(open.len(), 1);
+        assert_eq!(open.addresses(), 1);
         assert!((0..100).all(|_| open.try_open(addr, 0)));
     }
 
@@ -356,6 +338,12 @@ mod tests {
         assert_eq!(lockouts.wait(at(72), AddrKey::V6Net(0)), None);
         assert_eq!(lockouts.wait(at(122), addr), None);
         assert!(!lockouts.fail(at(122), addr));
+        // That one failure, and the lock-out that is over.
+        assert_eq!(lockouts.remembered(), 2);
+        lockouts.forget(at(123));
+        assert_eq!(lockouts.remembered(), 1);
+        lockouts.forget(at(182));
+        assert_eq!(lockouts.remembered(), 0);
     }
 
     #[test]
@@ -367,13 +355,13 @@ mod tests {
             table.insert(n, (), minute);
         }
         table.insert(5, (), minute + Duration::from_secs(1));
-        assert_eq!(table.len(), MAX_REMEMBERED);
+        assert_eq!(table.remembered(), MAX_REMEMBERED);
         assert_eq!(table.get(start, &6), Some(&()));
         assert_eq!(table.get(minute, &6), None);
         table.forget(minute);
-        assert_eq!((table.len(), table.get(minute, &5)), (1, Some(&())));
+        assert_eq!((table.remembered(), table.get(minute, &5)), (1, Some(&())));
         assert!(table.entries.capacity() < 10);
         assert_eq!(table.remove(minute + Duration::from_secs(1), &5), None);
-        assert!(table.is_empty());
+        assert_eq!(table.remembered(), 0);
     }
 }

@@ -126,6 +126,15 @@ mod tests {
     }
 
     #[test]
+    fn columns_and_characters_are_not_bytes() {
+        for (text, columns, count) in
+            [("", 0, 0), ("abc", 3, 3), ("日本", 4, 2), ("e\u{301}", 1, 2)]
+        {
+            assert_eq!((width(text), chars(text)), (columns, count), "{text}");
+        }
+    }
+
+    #[test]
     fn plain_text_is_lent_and_unchanged() {
         assert!(matches!(clean(b"Hello, everyone!"), Cow::Borrowed("Hello, everyone!")));
         for text in ["Grüße", "日本語", "👨‍👩‍👧‍👦 ❤️ 👍🏽", "e\u{301}", "(=^・^=)", "𝄞"]

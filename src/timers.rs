@@ -80,7 +80,7 @@ mod tests {
         timers.set('c', &mut c, Some(at(2)));
         timers.set('a', &mut a, Some(at(4)));
         timers.set('c', &mut c, None);
-        assert_eq!(timers.len(), 2);
+        assert_eq!((timers.len(), timers.is_empty()), (2, false));
         assert_eq!(timers.next(), Some(at(1)));
         assert_eq!(timers.pop_due(at(0)), None);
         assert_eq!(timers.pop_due(at(3)), Some('b'));

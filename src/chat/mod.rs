@@ -328,7 +328,9 @@ impl Chat {
     }
 
     fn remembered(&self) -> usize {
-        self.departed.len() + self.wrong_passwords.len() + self.assistant.budgets.len()
+        self.departed.remembered()
+            + self.wrong_passwords.remembered()
+            + self.assistant.budgets.remembered()
     }
 
     fn forget(&mut self, now: Instant) {

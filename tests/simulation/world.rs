@@ -600,7 +600,7 @@ impl World {
         let counts = self.chat.counts();
         assert_eq!((counts.sessions, counts.users, counts.lobbies), (0, 0, 1));
         assert_eq!((counts.messages, counts.questions, counts.remembered), (0, 0, 0));
-        assert_eq!((counts.timers, self.jobs.len(), self.by_address.len()), (0, 0, 0));
+        assert_eq!((counts.timers, self.jobs.len(), self.by_address.addresses()), (0, 0, 0));
         assert!(self.out.is_empty());
         self.laws.check_windows();
     }
