@@ -182,11 +182,11 @@ mod tests {
     #[test]
     fn an_empty_table_is_empty() {
         let mut slots = Slots::default();
-        assert!(slots.is_empty() && slots.len() == 0);
+        assert_eq!((slots.is_empty(), slots.len()), (true, 0));
         for n in 0..3 {
             slots.insert(ConnId::new(n, 1).unwrap(), n);
         }
-        assert!(!slots.is_empty() && slots.len() == 3);
+        assert_eq!((slots.is_empty(), slots.len()), (false, 3));
     }
 
     #[test]
