@@ -141,7 +141,8 @@ pub(super) enum CreateError {
 /// All lobbies.
 #[derive(Debug)]
 pub(super) struct Lobbies {
-    by_id: HashMap<LobbyId, Lobby>,
+    /// In boxes: the table keeps the room of all there ever were at once.
+    by_id: HashMap<LobbyId, Box<Lobby>>,
     by_name: BTreeMap<Rc<str>, LobbyId>,
     by_creator: HashMap<AddrKey, u32>,
     general: LobbyId,
@@ -172,11 +173,11 @@ impl Lobbies {
     }
 
     pub(super) fn get(&self, id: LobbyId) -> Option<&Lobby> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(|lobby| &**lobby)
     }
 
     pub(super) fn get_mut(&mut self, id: LobbyId) -> Option<&mut Lobby> {
-        self.by_id.get_mut(&id)
+        self.by_id.get_mut(&id).map(|lobby| &mut **lobby)
     }
 
     /// The lobby of this name, without regard to case.
@@ -187,7 +188,7 @@ impl Lobbies {
     /// `general` first, then by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Lobby> {
         let others = self.by_name.values().filter(|id| **id != self.general);
-        std::iter::once(&self.general).chain(others).filter_map(|id| self.by_id.get(id))
+        std::iter::once(&self.general).chain(others).filter_map(|id| self.get(*id))
     }
 
     /// Whether a lobby of this name may be made from this address.
@@ -217,7 +218,7 @@ impl Lobbies {
             *self.by_creator.entry(addr).or_default() += 1;
         }
         self.by_name.insert(fold(&name), id);
-        let lobby = Lobby {
+        let lobby = Box::new(Lobby {
             name,
             description: description.into(),
             password,
@@ -232,7 +233,7 @@ impl Lobbies {
             history_deadline: None,
             conversation_deadline: None,
             removal: None,
-        };
+        });
         self.by_id.insert(id, lobby);
         id
     }
@@ -243,7 +244,7 @@ impl Lobbies {
     }
 
     /// Removes a lobby with everything it holds.
-    pub(super) fn remove(&mut self, id: LobbyId) -> Option<Lobby> {
+    pub(super) fn remove(&mut self, id: LobbyId) -> Option<Box<Lobby>> {
         let lobby = self.by_id.remove(&id)?;
         self.by_name.remove(&fold(&lobby.name));
         if let Some(addr) = lobby.creator.addr
@@ -313,5 +314,19 @@ mod tests {
         assert_eq!(lobbies.check_new("f", addr), Ok(()));
         ids.iter().for_each(|id| drop(lobbies.remove(*id)));
         assert!(lobbies.by_creator.is_empty() && lobbies.len() == 1);
+    }
+
+    #[test]
+    fn of_a_thousand_lobbies_that_are_gone_little_stays() {
+        fn bytes<K, V>(table: &HashMap<K, V>) -> usize {
+            table.capacity() * size_of::<(K, V)>()
+        }
+        let mut lobbies = Lobbies::new();
+        let creator = Creator { session: None, addr: None, name: "alice".into() };
+        let ids: Vec<_> = (0..1000)
+            .map(|n| lobbies.insert(format!("lobby{n}").into(), "", None, creator.clone()))
+            .collect();
+        ids.iter().for_each(|id| drop(lobbies.remove(*id)));
+        assert!(bytes(&lobbies.by_id) < 32 * 1024, "{} bytes", bytes(&lobbies.by_id));
     }
 }

@@ -6,6 +6,7 @@
 pub mod gemini;
 pub mod tls_client;
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -173,6 +174,25 @@ impl Server {
                 return line.to_owned();
             }
             assert!(Instant::now() < end, "not in the log: {text}\n{log}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What SIGUSR1 has it log now: each figure of the line by its name.
+    pub fn state(&self) -> HashMap<String, u64> {
+        let from = self.log.lock().unwrap().len();
+        self.signal(rustix::process::Signal::USR1);
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log.lock().unwrap();
+            if let Some((_, line)) = log[from..].split_once("state: ")
+                && let Some((line, _)) = line.split_once('\n')
+            {
+                let figures = line.split(' ').filter_map(|figure| figure.split_once('='));
+                return figures.map(|(name, n)| (name.to_owned(), n.parse().unwrap())).collect();
+            }
+            drop(log);
+            assert!(Instant::now() < end, "no state in the log\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
