@@ -8,13 +8,17 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 /// Seeds that a fault is given to be noticed by.
 const SEEDS: &str = "400";
+
+/// How long building and running may take before it counts as hanging.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 struct Fault {
     /// What a user would complain about.
@@ -48,6 +52,8 @@ const FAULTS: &[Fault] = &[
         to: "let Some(hash) = lobby.password.clone().filter(|_| password.is_some()) else {" },
     // ---- History ----
     Fault { name: "history is kept too long", file: "src/chat/rooms.rs",
+        from: "let max_age = self.settings.history_age;", to: "let max_age = self.settings.history_age * 2;" },
+    Fault { name: "a timer spins", file: "src/chat/rooms.rs",
         from: "lobby.history.prune(now, max_age);", to: "lobby.history.prune(now, max_age * 2);" },
     Fault { name: "history holds one message too many", file: "src/limits.rs",
         from: "pub const HISTORY_MESSAGES: usize = 100;", to: "pub const HISTORY_MESSAGES: usize = 101;" },
@@ -143,12 +149,24 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs the simulation in the copy. The first seed that failed, `None` if none did.
-///
-/// # Errors
-/// What the compiler says, or anything else that is no verdict.
-fn simulate(tree: &Path) -> Result<Option<String>, String> {
-    let output = Command::new("cargo")
+/// What the simulation says.
+#[derive(Debug)]
+enum Verdict {
+    Fine,
+    /// The first seed that failed.
+    Fails(String),
+    /// It did not end in time.
+    Hangs,
+    /// What the compiler says, or anything else.
+    None(String),
+}
+
+/// Builds and runs the simulation in the copy.
+fn simulate(tree: &Path) -> Verdict {
+    let log = tree.with_file_name("log");
+    let file = fs::File::create(&log).unwrap();
+    // In a process group of its own, so that all of it can be ended.
+    let mut child = Command::new("cargo")
         .args(["test", "--locked", "--quiet", "--test", "simulation"])
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", tree.with_file_name("build"))
@@ -156,15 +174,29 @@ fn simulate(tree: &Path) -> Result<Option<String>, String> {
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .env("SIM_SEEDS", SEEDS)
         .stdin(Stdio::null())
-        .output()
-        .map_err(|e| e.to_string())?;
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    if output.status.success() {
-        return Ok(None);
-    }
+        .stdout(file.try_clone().unwrap())
+        .stderr(file)
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() >= until {
+            let group = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+            child.wait().unwrap();
+            return Verdict::Hangs;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let text = fs::read_to_string(&log).unwrap();
     match text.split_once("; to see its last steps: scripts/sim ") {
-        Some((_, rest)) => Ok(rest.split_whitespace().next().map(str::to_owned)),
-        None => Err(text.into_owned()),
+        _ if status.success() => Verdict::Fine,
+        Some((_, rest)) => Verdict::Fails(rest.split_whitespace().next().unwrap().to_owned()),
+        None => Verdict::None(text),
     }
 }
 
@@ -178,9 +210,9 @@ fn main() -> ExitCode {
         copy(&root.join(part), &tree.join(part)).unwrap();
     }
     match simulate(&tree) {
-        Ok(None) => println!("without a fault: {SEEDS} seeds are fine"),
+        Verdict::Fine => println!("without a fault: {SEEDS} seeds are fine"),
         other => {
-            println!("without a fault the simulation fails already: {other:?}");
+            println!("without a fault it is not fine: {other:?}");
             return ExitCode::FAILURE;
         }
     }
@@ -196,13 +228,15 @@ fn main() -> ExitCode {
         fs::write(&path, whole).unwrap();
         let secs = begun.elapsed().as_secs();
         match verdict {
-            Ok(Some(seed)) => println!("caught by seed {seed:>3} ({secs:>2} s): {}", fault.name),
-            Ok(None) => {
-                println!("MISSED ({secs} s): {}", fault.name);
-                missed.push(fault.name);
+            Verdict::Fails(seed) => {
+                println!("caught by seed {seed:>3} ({secs:>2} s): {}", fault.name);
             }
-            Err(text) => {
-                println!("NO VERDICT: {}\n{text}", fault.name);
+            Verdict::Hangs => println!("caught, since it hangs: {}", fault.name),
+            Verdict::Fine | Verdict::None(_) => {
+                println!("MISSED ({secs} s): {}", fault.name);
+                if let Verdict::None(text) = verdict {
+                    println!("{text}");
+                }
                 missed.push(fault.name);
             }
         }

@@ -13,7 +13,7 @@ mod common;
 mod citizen;
 #[path = "chaos/player.rs"]
 mod player;
-#[path = "chaos/random.rs"]
+#[path = "common/random.rs"]
 mod random;
 #[path = "chaos/rogue.rs"]
 mod rogue;

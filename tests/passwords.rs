@@ -107,6 +107,7 @@ fn tries_made_at_once_tell_no_more_than_tries_made_one_by_one() {
 fn who_leaves_while_a_password_is_checked_leaves_nothing_behind() {
     let server = Server::with(&[("CHAT_BCRYPT_COST", "13")]);
     private_lobby(&server);
+    common::eventually("its maker is gone", || server.state()["connections"] == 0);
     let before = server.descriptors();
     for n in 0..10 {
         let mut client = server.login(&format!("user{n}"));

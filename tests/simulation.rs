@@ -16,8 +16,8 @@ mod laws;
 mod model;
 #[path = "simulation/people.rs"]
 mod people;
-#[path = "simulation/rng.rs"]
-mod rng;
+#[path = "common/random.rs"]
+mod random;
 #[path = "simulation/screen.rs"]
 mod screen;
 #[path = "simulation/world.rs"]
@@ -27,7 +27,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use people::Script;
-use rng::Rng;
+use random::Random;
 use world::World;
 
 /// Steps of one seed.
@@ -39,16 +39,16 @@ const SHOWN: usize = 40;
 
 /// Runs one seed to its end.
 fn run(seed: u64, world: &mut Option<World>, trace: bool) {
-    let mut rng = Rng::new(seed);
+    let mut rng = Random::of(seed, 0);
     let mut script = Script::new(&mut rng);
     let rules = script.rules.clone();
     let world = world.insert(World::new(rng, rules, script.send_queue, trace));
     for _ in 0..STEPS {
         script.step(world);
-        if !world.rng.one_in(4) {
+        if !world.rng.once_in(4) {
             let rounds = world.rng.weighted(&[(3, 0), (2, 3), (1, 60)]);
             for who in world.everybody() {
-                if world.rng.one_in(2) {
+                if world.rng.once_in(2) {
                     let bytes = world.rng.weighted(&[(1, usize::MAX), (1, 1), (1, 900)]);
                     world.deliver(who, bytes);
                 }

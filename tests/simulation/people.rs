@@ -11,7 +11,7 @@ use mio_chat::gemini::{AskError, Cause, Reason};
 
 use super::laws::PRIVATE;
 use super::model::{Rules, Who};
-use super::rng::Rng;
+use super::random::Random;
 use super::world::{Reads, Typed, World};
 
 const NAMES: &[&str] = &[
@@ -37,9 +37,9 @@ pub struct Script {
 }
 
 impl Script {
-    pub fn new(rng: &mut Rng) -> Self {
+    pub fn new(rng: &mut Random) -> Self {
         let secs = Duration::from_secs;
-        let crowd = rng.one_in(40);
+        let crowd = rng.once_in(40);
         let rules = Rules {
             messages_per_window: rng.weighted(&[(6, 5), (2, 0), (1, 1), (1, 3)]),
             rate_window: secs(10),
@@ -56,7 +56,7 @@ impl Script {
             model_name: "gemini-test".to_owned(),
         };
         let send_queue = rng.weighted(&[(2, 32 * 1024), (1, 256 * 1024)]);
-        let people = if crowd { 90 } else { rng.between(2, 14) };
+        let people = if crowd { 90 } else { rng.within(2..15) };
         let patience = Duration::from_millis(*rng.pick(&[300, 1500, 6000]));
         Self { rules, send_queue, people, patience, next_token: 0 }
     }
@@ -64,7 +64,8 @@ impl Script {
     /// Somebody does something.
     pub fn step(&mut self, world: &mut World) {
         let everybody = world.everybody();
-        if everybody.len() < self.people && world.rng.one_in(if self.people > 50 { 3 } else { 8 }) {
+        if everybody.len() < self.people && world.rng.once_in(if self.people > 50 { 3 } else { 8 })
+        {
             return self.come(world);
         }
         match world.rng.below(100) {
@@ -86,14 +87,14 @@ impl Script {
     /// Everybody goes, one way or another, and all that is remembered is forgotten. Or the server
     /// ends under them: then nothing counts any more but that everybody hears of it.
     pub fn end(&mut self, world: &mut World) {
-        if world.rng.one_in(10) {
+        if world.rng.once_in(10) {
             world.note(|| "the server shuts down".to_owned());
             world.shutdown();
             world.turn(0);
             return;
         }
         for who in world.everybody() {
-            if world.rng.one_in(3) {
+            if world.rng.once_in(3) {
                 let reason = CloseReason::Failed(std::io::ErrorKind::ConnectionReset);
                 world.lose(who, reason);
             } else if let Some(client) = world.clients.get_mut(&who) {
@@ -126,7 +127,7 @@ impl Script {
         let who = world.connect(ip);
         world.note(|| format!("{who:?} connects from {ip}"));
         let Some(who) = who else { return };
-        if self.people > 50 || !world.rng.one_in(3) {
+        if self.people > 50 || !world.rng.once_in(3) {
             self.say(world, who);
         }
     }
@@ -161,18 +162,18 @@ impl Script {
     }
 
     fn name(&self, world: &mut World) -> String {
-        if world.rng.one_in(6) {
+        if world.rng.once_in(6) {
             return (*world.rng.pick(BAD_NAMES)).to_owned();
         }
         if self.people > 50 {
             return format!("user{}", world.rng.below(200));
         }
         let name = *world.rng.pick(NAMES);
-        if world.rng.one_in(4) { name.to_uppercase() } else { name.to_owned() }
+        if world.rng.once_in(4) { name.to_uppercase() } else { name.to_owned() }
     }
 
     /// Words with a token of their own.
-    fn words(&mut self, rng: &mut Rng) -> String {
+    fn words(&mut self, rng: &mut Random) -> String {
         self.next_token += 1;
         let token = format!("m{}", self.next_token);
         match rng.below(40) {
@@ -190,7 +191,7 @@ impl Script {
         let rng = &mut world.rng;
         let words = self.words(rng);
         let somebody = *rng.pick(NAMES);
-        let somebody = if rng.one_in(4) { somebody.to_uppercase() } else { somebody.to_owned() };
+        let somebody = if rng.once_in(4) { somebody.to_uppercase() } else { somebody.to_owned() };
         let private = *rng.pick(PRIVATE);
         let public = *rng.pick(PUBLIC);
         let password = *rng.pick(PASSWORDS);
@@ -256,7 +257,7 @@ impl Script {
             bytes.extend_from_slice(dirt);
             text.push_str(clean);
         }
-        bytes.extend_from_slice(if rng.one_in(5) { b"\r\n" } else { b"\n" });
+        bytes.extend_from_slice(if rng.once_in(5) { b"\r\n" } else { b"\n" });
         Typed { bytes, line }
     }
 }
@@ -269,9 +270,9 @@ fn paste(script: &mut Script, world: &mut World, who: Who) {
         if !world.can_type(who) {
             return;
         }
-        let text = if world.model.name_of(who).is_none() && world.rng.one_in(2) {
+        let text = if world.model.name_of(who).is_none() && world.rng.once_in(2) {
             script.name(world)
-        } else if world.rng.one_in(3) {
+        } else if world.rng.once_in(3) {
             script.line(world, who)
         } else {
             script.words(&mut world.rng)
@@ -279,8 +280,8 @@ fn paste(script: &mut Script, world: &mut World, who: Who) {
         let typed = script.typed(world, text);
         world.type_in(who, typed);
     }
-    if world.rng.one_in(4) {
-        if world.rng.one_in(2) {
+    if world.rng.once_in(4) {
+        if world.rng.once_in(2) {
             let text = script.words(&mut world.rng);
             world.type_in(who, Typed { bytes: text.clone().into_bytes(), line: Some(text) });
         }
@@ -291,7 +292,7 @@ fn paste(script: &mut Script, world: &mut World, who: Who) {
 }
 
 fn go(world: &mut World, who: Who) {
-    if world.rng.one_in(2) {
+    if world.rng.once_in(2) {
         world.note(|| format!("{who} is lost"));
         world.lose(who, CloseReason::Failed(std::io::ErrorKind::ConnectionReset));
     } else {
@@ -301,7 +302,7 @@ fn go(world: &mut World, who: Who) {
 }
 
 fn read_otherwise(world: &mut World, who: Who) {
-    let slow = world.rng.between(1, 4000);
+    let slow = world.rng.within(1..4001);
     let reads = world.rng.weighted(&[
         (4, Reads::Everything),
         (2, Reads::Slowly(slow)),

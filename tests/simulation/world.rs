@@ -28,7 +28,7 @@ use mio_chat::text;
 use super::fixed;
 use super::laws::Laws;
 use super::model::{Key, Model, Password, Piece, Rules, Who};
-use super::rng::Rng;
+use super::random::Random;
 use super::screen::Screen;
 
 /// Bytes of colours in one message, at most.
@@ -100,7 +100,7 @@ pub struct Asked {
 }
 
 pub struct World {
-    pub rng: Rng,
+    pub rng: Random,
     base: Instant,
     pub now: Duration,
     chat: Chat,
@@ -121,7 +121,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(rng: Rng, rules: Rules, send_queue: usize, trace: bool) -> Self {
+    pub fn new(rng: Random, rules: Rules, send_queue: usize, trace: bool) -> Self {
         let settings = Settings {
             messages_per_window: rules.messages_per_window,
             rate_window: rules.rate_window,
@@ -309,7 +309,7 @@ impl World {
                     self.closed.push(who);
                 }
                 Request::HashPassword { id, password } => {
-                    let job = Job::hash(password, 4, [self.rng.next().to_le_bytes()[0]; 16]);
+                    let job = Job::hash(password, 4, [self.rng.number().to_le_bytes()[0]; 16]);
                     self.begin_job(id, job);
                 }
                 Request::CheckPassword { id, password, hash } => {
@@ -519,8 +519,8 @@ impl World {
             let filled = self.out.slices(id, &mut slices);
             let size: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
             let mut n = size.min(room);
-            if self.rng.one_in(4) {
-                n = self.rng.between(1, n);
+            if self.rng.once_in(4) {
+                n = self.rng.within(1..n + 1);
             }
             room -= n;
             let mut left = n;

@@ -1,5 +1,7 @@
 //! A small source of random numbers that a seed repeats.
 
+#![allow(dead_code)]
+
 use std::ops::Range;
 use std::time::Duration;
 
@@ -44,5 +46,17 @@ impl Random {
 
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
+    }
+
+    /// The value of one row, as often as its weight says.
+    pub fn weighted<T: Copy>(&mut self, rows: &[(usize, T)]) -> T {
+        let mut n = self.below(rows.iter().map(|(weight, _)| weight).sum());
+        for (weight, value) in rows {
+            match n.checked_sub(*weight) {
+                Some(left) => n = left,
+                None => return *value,
+            }
+        }
+        unreachable!("the weights were summed up")
     }
 }
