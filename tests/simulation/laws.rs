@@ -53,7 +53,7 @@ impl Laws {
         now: Duration,
         who: Who,
         model: &Model,
-        clients: &BTreeMap<Who, Client>,
+        clients: &BTreeMap<Who, Box<Client>>,
         line: Option<&str>,
     ) {
         let Some((name, lobby)) = model.name_of(who).zip(model.lobby_of(who)) else { return };

@@ -265,7 +265,7 @@ impl Script {
 /// Several lines in one piece, as from a pasted text; after it perhaps the end of input, with or
 /// without a last newline.
 fn paste(script: &mut Script, world: &mut World, who: Who) {
-    let lines = world.rng.weighted(&[(6, 3), (3, 10), (1, 80)]);
+    let lines = world.rng.weighted(&[(12, 3), (6, 10), (1, 80)]);
     for _ in 0..lines {
         if !world.can_type(who) {
             return;

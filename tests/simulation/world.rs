@@ -108,7 +108,8 @@ pub struct World {
     jobs: Jobs,
     by_address: Connections,
     pub model: Model,
-    pub clients: BTreeMap<Who, Client>,
+    /// Boxed, since they are taken out and put back at every turn.
+    pub clients: BTreeMap<Who, Box<Client>>,
     pub asked: Vec<Asked>,
     laws: Laws,
     send_queue: usize,
@@ -214,7 +215,7 @@ impl World {
             stalled_since: None,
             owed_bytes: 0,
         };
-        self.clients.insert(who, client);
+        self.clients.insert(who, Box::new(client));
         self.out.open(id);
         self.model.connect(self.now, who, ip);
         self.tell(Event::Connected { id, peer: SocketAddr::new(ip, 40_000) });

@@ -296,9 +296,12 @@ impl Model {
 
     /// Takes what this client must receive, also after it was closed.
     pub fn take(&mut self, who: Who) -> Vec<Piece> {
-        let client = self.clients.iter_mut().find(|client| client.who == who);
-        let owed = client.map(|client| std::mem::take(&mut client.owed)).unwrap_or_default();
-        self.clients.retain(|client| client.who != who || !client.closed);
+        let at = self.clients.iter().position(|client| client.who == who);
+        let Some(at) = at else { return Vec::new() };
+        let owed = std::mem::take(&mut self.clients[at].owed);
+        if self.clients[at].closed {
+            self.clients.remove(at);
+        }
         owed
     }
 
