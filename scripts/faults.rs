@@ -3,8 +3,8 @@
 //!
 //!     cargo run --example faults [PART OF A NAME]
 //!
-//! Works in `target/faults`, never in the tree itself. A fault whose text is not found exactly once
-//! is an error: the table has to follow the code.
+//! Works in `target/faults`, never in the tree itself. A fault whose text is not found is an error: the
+//! table has to follow the code.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
@@ -61,8 +61,7 @@ const FAULTS: &[Fault] = &[
         from: "self.entries.iter()\n", to: "self.entries.iter().rev()\n" },
     // ---- Tenants, seats, names ----
     Fault { name: "a generation is not checked", file: "src/id.rs",
-        from: "Some(Some((generation, value))) if *generation == id.generation => Some(value),\n            _ => None,\n        }\n    }\n\n    /// The same",
-        to: "Some(Some((_, value))) => Some(value),\n            _ => None,\n        }\n    }\n\n    /// The same" },
+        from: "if *generation == id.generation", to: "if *generation > 0" },
     Fault { name: "a seat is not told that it moved", file: "src/chat/rooms.rs",
         from: "moved.seat = seat;", to: "let _ = (moved, seat);" },
     Fault { name: "a name is not freed", file: "src/chat/mod.rs",
@@ -221,8 +220,8 @@ fn main() -> ExitCode {
     for fault in &faults {
         let path = tree.join(fault.file);
         let whole = fs::read_to_string(&path).unwrap();
-        assert_eq!(whole.matches(fault.from).count(), 1, "'{}' in {}", fault.name, fault.file);
-        fs::write(&path, whole.replacen(fault.from, fault.to, 1)).unwrap();
+        assert!(whole.contains(fault.from), "'{}' in {}", fault.name, fault.file);
+        fs::write(&path, whole.replace(fault.from, fault.to)).unwrap();
         let begun = Instant::now();
         let verdict = simulate(&tree);
         fs::write(&path, whole).unwrap();
