@@ -387,7 +387,23 @@ impl Ids {
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let [high, low, ..] = (z ^ (z >> 31)).to_be_bytes();
+        // Its last step changes the lower bits only.
+        let [high, low, ..] = z.to_be_bytes();
         (QueryId(self.queries), u16::from_be_bytes([high, low]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_counted_and_their_questions_random() {
+        // The first outputs for the seed 0 as the authors' own program gives them.
+        let outputs = [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f_u64];
+        let mut ids = Ids { state: 0, queries: 0 };
+        for (n, output) in (1..).zip(outputs) {
+            assert_eq!(ids.next(), (QueryId(n), u16::try_from(output >> 48).unwrap()));
+        }
     }
 }

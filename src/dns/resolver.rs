@@ -72,15 +72,12 @@ impl Resolver {
         };
         let bounds = if outcome.result.is_ok() { DNS_TTL } else { DNS_NEGATIVE_TTL };
         let until = now + ttl.clamp(*bounds.start(), *bounds.end());
-        self.make_room(now, lookup.name());
+        self.make_room(now);
         self.cache.insert(lookup.name().clone(), (until, outcome.result.clone()));
     }
 
     /// Forgets what holds no longer, and if that is not enough, what would be the next to go.
-    fn make_room(&mut self, now: Instant, name: &HostName) {
-        if self.cache.len() < DNS_CACHED_NAMES || self.cache.contains_key(name) {
-            return;
-        }
+    fn make_room(&mut self, now: Instant) {
         self.cache.retain(|_, (until, _)| now < *until);
         if self.cache.len() < DNS_CACHED_NAMES {
             return;

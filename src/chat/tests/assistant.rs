@@ -207,3 +207,68 @@ fn nothing_follows_the_last_word_to_an_asker_who_quits() {
     world.fail();
     world.sees(alice, &["Disconnecting from server. Goodbye!"]);
 }
+
+#[test]
+fn what_the_chat_holds_is_counted() {
+    let mut world = world();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    let counts = world.chat.counts();
+    assert_eq!((counts.questions, counts.remembered, counts.messages), (0, 0, 0));
+    world.say(alice, "hello");
+    (0..3).for_each(|n| world.say(alice, &format!("/ai question {n}")));
+    let counts = world.chat.counts();
+    // One is under way and two wait; alice and her address have a budget.
+    assert_eq!((counts.questions, counts.remembered, counts.messages), (3, 2, 1));
+    world.say(bob, "/create den pw x");
+    world.say(bob, "/create other x");
+    world.say(alice, "/join den no");
+    assert_eq!(world.chat.counts().remembered, 3);
+    world.say(bob, "/join other");
+    (0..2).for_each(|n| world.say(bob, &format!("/ai question {n}")));
+    let counts = world.chat.counts();
+    assert_eq!((counts.questions, counts.remembered, counts.lobbies), (5, 5, 3));
+    assert_eq!((counts.sessions, counts.users), (2, 2));
+}
+
+#[test]
+fn the_longest_question_fits() {
+    let mut world = world();
+    let alice = world.user("alice");
+    world.say(alice, &format!("/ai {}", "é".repeat(1000)));
+    assert_eq!(world.asked.len(), 1);
+    world.reply(&["short"]);
+    world.clear();
+    let error = "Question too long (max 1000 characters)";
+    world.answers(alice, &format!("/ai {}", "é".repeat(1001)), &[error]);
+}
+
+#[test]
+fn who_waits_is_told_the_place_in_line_and_who_need_not_is_not() {
+    let mut world = world();
+    let alice = world.user("alice");
+    let asked = ["[AI] Thinking...", "[LOBBY] alice asked AI: one"];
+    world.answers(alice, "/ai one", &asked);
+    for n in 1..=3 {
+        let place = format!("[AI] You are number {n} in line.");
+        world.answers(alice, "/ai more", &[&*place]);
+    }
+    let full = "[AI] Too many questions wait in this lobby. Try again in a moment.";
+    world.answers(alice, "/ai more", &[full]);
+}
+
+#[test]
+fn an_idle_conversation_takes_no_room() {
+    let mut world = world();
+    let alice = world.user("alice");
+    world.say(alice, "/ai one");
+    world.reply(&["two"]);
+    let turns = |world: &World| {
+        let general = world.chat.lobbies.general();
+        world.chat.lobbies.get(general).unwrap().conversation.turns(world.now).count()
+    };
+    assert_eq!(turns(&world), 1);
+    let timers = world.chat.timers.len();
+    world.advance_secs(30 * 60);
+    assert_eq!(turns(&world), 0);
+    assert!(world.chat.timers.len() < timers);
+}

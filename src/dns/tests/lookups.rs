@@ -211,7 +211,7 @@ fn a_failing_server_is_left_at_once() {
     let failures: [Reactor; 6] = [
         |query| Bytes(4, code(query, Rcode::SERVFAIL)),
         |query| Bytes(4, code(query, Rcode::REFUSED)),
-        |query| Bytes(4, referral(query)),
+        |query| Bytes(4, referral(query, Rcode::NOERROR, &[])),
         |query| Bytes(4, with(query, &[("api.example", 1, "api.example")])),
         |query| {
             let good = right(query);

@@ -125,8 +125,16 @@ fn servers_that_fail() {
         assert_eq!(error, ReplyError::Failed(Fault::Code(rcode)));
         assert_eq!(Fault::Code(rcode).to_string(), text);
     }
-    assert_eq!(read(&referral(&query)), Err(ReplyError::Failed(Fault::Referral)));
+    assert_eq!(
+        read(&referral(&query, Rcode::NOERROR, &[])),
+        Err(ReplyError::Failed(Fault::Referral))
+    );
     assert_eq!(read(&truncated(&query)), Ok(Reply::Truncated));
+    // Who says that there is no such name, or knows an alias, does not send us elsewhere.
+    let none = Ok(Reply::None { ttl: Duration::ZERO });
+    assert_eq!(read(&referral(&query, Rcode::NXDOMAIN, &[])), none);
+    let alias = [("api.example", 5, "gone.example")];
+    assert_eq!(read(&referral(&query, Rcode::NOERROR, &alias)), none);
 }
 
 #[test]

@@ -77,8 +77,8 @@ fn nothing(query: &[u8], rcode: Rcode, records: &[Rec<'_>], ttl: u32, minimum: u
 }
 
 /// A reply that names other servers.
-fn referral(query: &[u8]) -> Vec<u8> {
-    let mut authority = begin(query, Rcode::NOERROR).authority();
+fn referral(query: &[u8], rcode: Rcode, records: &[Rec<'_>]) -> Vec<u8> {
+    let mut authority = answer(query, rcode, records).authority();
     authority.push((wire("example"), 60u32, Ns::new(wire("ns.example")))).unwrap();
     authority.finish()
 }

@@ -44,7 +44,8 @@ fn look_up(
 #[test]
 fn addresses_hosts_and_this_machine_are_known() {
     let now = Instant::now();
-    let hosts = "192.0.2.1 box\n2001:db8::1 box\n192.0.2.2 box\n192.0.2.66 localhost";
+    let hosts = "192.0.2.1 box\n2001:db8::1 box\n192.0.2.2 box\n192.0.2.66 localhost\n\
+        2001:db8::6 six\n192.0.2.4 four";
     let mut resolver = resolver(hosts);
     let mut shown = |text: &str| {
         let addrs = known(&mut resolver, now, text)?.map_err(|error| error.to_string());
@@ -56,6 +57,8 @@ fn addresses_hosts_and_this_machine_are_known() {
     assert_eq!(shown("BOX."), ok(&["2001:db8::1", "192.0.2.1", "192.0.2.2"]));
     assert_eq!(shown("localhost"), ok(&["::1", "127.0.0.1"]));
     assert_eq!(shown("a.localhost"), ok(&["::1", "127.0.0.1"]));
+    assert_eq!(shown("six"), ok(&["2001:db8::6"]));
+    assert_eq!(shown("four"), ok(&["192.0.2.4"]));
     assert_eq!(shown("box.example"), None);
     let error = "not a host name: with the character ' '";
     assert_eq!(shown("no name"), Some(Err(error.to_string())));
@@ -74,6 +77,12 @@ fn answers_are_remembered_for_their_ttl() {
         assert_eq!(result, Ok(vec![ip("192.0.2.1")]));
         assert_eq!(known(&mut resolver, at(until - 1), "API.example"), Some(result));
         assert_eq!(known(&mut resolver, at(until), "api.example"), None);
+        let result = look_up(&mut resolver, start, "six.example", |query| match kind_of(query) {
+            Kind::A => nothing(query, Rcode::NOERROR, &[], 5, 5),
+            Kind::Aaaa => with(query, &[("six.example", ttl, "2001:db8::6")]),
+        });
+        assert_eq!(known(&mut resolver, at(until - 1), "six.example"), Some(result));
+        assert_eq!(known(&mut resolver, at(until), "six.example"), None);
     }
 }
 
