@@ -1,5 +1,5 @@
-//! TLS bytes into the server's side: whatever comes, there is an answer or a failure, never a panic,
-//! and a failure is for good. A client that nobody interferes with gets through and hears its echo.
+//! TLS bytes into the server's side: whatever comes, there is an answer or a failure, never a
+//! panic, and a failure is for good. A client that nobody interferes with gets through and hears its echo.
 //!
 //! With an odd first byte the rest comes as it is. With an even one a real client talks, and the
 //! rest says which of its bytes arrive changed: pairs of a distance and a mask. The other bits of

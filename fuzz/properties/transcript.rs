@@ -71,7 +71,7 @@ pub fn check_login(lines: &[String]) {
     }
 }
 
-/// What may come to the two or not: the last word, and the answers to a `/tag` of one of the others.
+/// What may come to the two or not: the last word, and the answers to a `/tag` of another.
 const BESIDES: &[&str] =
     &["Server is shutting down. Goodbye!", "User not found.", "alice is not in this lobby."];
 
