@@ -1,6 +1,7 @@
 //! What a client may see: checks of the bytes that came to one connection.
 
 use crate::harmless;
+use mio_chat::chat::user::{What, check_form, is_reserved};
 use mio_chat::line::MARK_ANSWER;
 
 const PROMPT: &str = "\x1b[36m> \x1b[0m";
@@ -57,7 +58,9 @@ pub fn check(bytes: &[u8]) -> String {
 pub fn check_login(lines: &[String]) {
     for (at, line) in lines.iter().enumerate() {
         let line = line.trim_start_matches(NAME_PROMPT);
-        if line.starts_with("[LOBBY] ") && line.ends_with(" has joined the lobby") {
+        let joined = line.strip_prefix("[LOBBY] ");
+        if let Some(name) = joined.and_then(|line| line.strip_suffix(" has joined the lobby")) {
+            assert!(check_form(name, What::User).is_ok() && !is_reserved(name));
             return;
         }
         // Who stops reading may have the beginning of a line last.
