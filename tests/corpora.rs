@@ -1,5 +1,5 @@
-//! Replays what fuzzing has gathered: every file of `fuzz/corpus/NAME` goes through the function that
-//! the fuzz target NAME calls.
+//! Replays what fuzzing has gathered: every file of `fuzz/corpus/NAME` goes through the function
+//! that the fuzz target NAME calls.
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 #![allow(clippy::disallowed_methods, clippy::cast_possible_truncation)]
@@ -57,9 +57,10 @@ macro_rules! corpora {
         #[test]
         fn all_targets_are_replayed() {
             let targets = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
+            let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
             let mut names: Vec<_> = fs::read_dir(targets)
                 .unwrap()
-                .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+                .map(|entry| name(&entry.unwrap().path()))
                 .collect();
             names.sort();
             assert_eq!(names, [$(stringify!($name)),*]);

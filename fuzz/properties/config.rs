@@ -1,8 +1,8 @@
 //! The configuration: whatever the variables hold, parsing gives settings within their documented
 //! ranges or one line that names the variable, and the key is shown by neither.
 //!
-//! The first byte says what the rest is: with an even one lines of `NAME=value`, where U+001F stands
-//! for a newline, with an odd one the text of a `.env` file.
+//! The first byte says what the rest is: with an even one lines of `NAME=value`, where U+001F
+//! stands for a newline, with an odd one the text of a `.env` file.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //! that was asked gives addresses.
 //!
 //! The first byte says how the rest is used: as a whole message and as a stream of them, as what
-//! follows the right question, as the addresses of a reply that has to be understood, or as the text
-//! of a file of hosts and name servers.
+//! follows the right question, as the addresses of a reply that has to be understood, or as the
+//! text of a file of hosts and name servers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The response decoder: however the input is cut, heads, bodies and errors are the same; nothing is
-//! made up, limits hold, and a head that says two things about the end of its body is refused.
+//! The response decoder: however the input is cut, heads, bodies and errors are the same; nothing
+//! is made up, limits hold, and a head that says two things about the end of its body is refused.
 //!
 //! The first byte says how long the pieces are, and what the rest is: with an even one the stream,
 //! with an odd one the body of a response that is put together here and has to come out whole.
@@ -67,8 +67,8 @@ fn first_head(stream: &[u8]) -> &[u8] {
     (0..=stream.len()).find(ends).map_or(stream, |at| &stream[..at])
 }
 
-/// The first byte says how the body's end is marked, the second how long its chunks are; the rest is
-/// the body.
+/// The first byte says how the body's end is marked, the second how long its chunks are; the rest
+/// is the body.
 fn round_trip(data: &[u8], piece: usize) {
     let [how, chunk, body @ ..] = data else { return };
     let mut wire = b"HTTP/1.1 200 OK\r\nContent-Type: x/y\r\n".to_vec();

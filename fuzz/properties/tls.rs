@@ -1,9 +1,10 @@
-//! TLS bytes into the server's side: whatever comes, there is an answer or a failure, never a panic,
-//! and a failure is for good. A client that nobody interferes with gets through and hears its echo.
+//! TLS bytes into the server's side: whatever comes, there is an answer or a failure, never a
+//! panic, and a failure is for good. A client that nobody interferes with gets through and hears its echo.
 //!
 //! With an odd first byte the rest comes as it is. With an even one a real client talks, and the
 //! rest says which of its bytes arrive changed: pairs of a distance and a mask. The other bits of
-//! the first byte are the client's version of TLS and how long the pieces are.
+//! the first byte are the client's version of TLS and how long the pieces are;
+//! with even pieces the server says goodbye first.
 
 #[path = "../../tests/common/tls_client.rs"]
 mod tls_client;
@@ -37,6 +38,7 @@ static CLIENTS: LazyLock<[Arc<ClientConfig>; 2]> =
 const MAX_OUTGOING: usize = 20_000;
 
 const HELLO: &[u8] = b"hello\n";
+const RUBBISH: &[u8] = b"no record at all";
 
 pub fn check(data: &[u8]) {
     let Some((&first, rest)) = data.split_first() else { return };
@@ -86,8 +88,16 @@ fn finish(mut server: TlsSession) {
         assert!(!broken || (!closed && server.outgoing().is_empty()));
         assert!(!server.close());
     }
-    let more = server.receive(b"more");
+    let more = server.receive(RUBBISH);
     assert!(!broken || more.is_err());
+}
+
+/// Says goodbye first. What comes behind that is nothing to us, and nothing is said about it.
+fn leave(mut server: TlsSession) {
+    assert!(server.close() && !server.close());
+    server.advance(server.outgoing().len());
+    assert_eq!(server.receive(RUBBISH), Ok(()));
+    assert!(server.outgoing().is_empty() && server.failure().is_none());
 }
 
 fn exchange(config: &Arc<ClientConfig>, changes: &[u8], piece: usize) {
@@ -117,6 +127,8 @@ fn exchange(config: &Arc<ClientConfig>, changes: &[u8], piece: usize) {
         if !told && heard == HELLO {
             assert_eq!(server.encrypt(&[IoSlice::new(b"hel"), IoSlice::new(b"lo\n")]), Ok(6));
             told = true;
+        } else if echo == HELLO && !tamper.changed && piece.is_multiple_of(2) {
+            return leave(server);
         } else if echo == HELLO && !server.has_ended() {
             client.send_close_notify();
         } else if server.has_ended() {

@@ -1,15 +1,15 @@
 //! What a client may see: checks of the bytes that came to one connection.
 
 use crate::harmless;
+use mio_chat::chat::user::{What, check_form, is_reserved};
 use mio_chat::line::MARK_ANSWER;
 
 const PROMPT: &str = "\x1b[36m> \x1b[0m";
 const ERASE: &str = "\r\x1b[K";
 const NAME_PROMPT: &str = "Enter your username: ";
 
-/// What is said to those who have no name, besides the banner.
+/// What is said to those who have no name, behind the banner.
 const BEFORE_A_NAME: &[&str] = &[
-    "[● CONNECTED] You're live! Start chatting now...",
     "Username too short (min 2 characters)",
     "Username too long (max 20 characters)",
     "Username can only contain letters, numbers, - and _",
@@ -21,10 +21,9 @@ const BEFORE_A_NAME: &[&str] = &[
     "This port is not encrypted. This is a plain-text chat. Connect with: nc HOST PORT",
 ];
 
-/// The lines without prompts, colours and telnet; empty ones are left out. What is unfinished at the
-/// end is, too, for a client may stop reading anywhere.
-pub fn plain(bytes: &[u8]) -> Vec<String> {
-    let text = text(bytes).replace(PROMPT, "").replace(ERASE, "");
+/// The lines of a text without prompts and colours; empty ones are left out.
+pub fn plain(text: &str) -> Vec<String> {
+    let text = text.replace(PROMPT, "").replace(ERASE, "");
     let mut parts = text.split('\x1b');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -35,8 +34,9 @@ pub fn plain(bytes: &[u8]) -> Vec<String> {
     plain.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// Panics unless a client may have been sent these bytes.
-pub fn check(bytes: &[u8]) {
+/// Panics unless a client may have been sent these bytes. Gives what of them is text; the beginning
+/// of a character or a sequence at the end is left out, for a client may stop reading anywhere.
+pub fn check(bytes: &[u8]) -> String {
     let text = text(bytes);
     let mut color = true;
     for line in text.split_inclusive('\n') {
@@ -44,29 +44,39 @@ pub fn check(bytes: &[u8]) {
         let on = "\x1b[32mColours are on.\x1b[0m\n";
         color |= line == on;
         assert!(color || !line.contains(['\x1b', '\r']), "{line:?}");
-        color &= line != "Colours are off.\n";
+        // The first line without escape sequences is the one that says so.
+        if plain(line) == ["Colours are off."] {
+            assert_eq!(line, "Colours are off.\n");
+            color = false;
+        }
     }
-    plain(bytes).iter().for_each(|line| harmless::check(line));
+    plain(&text).iter().for_each(|line| harmless::check(line));
+    text
 }
 
-/// Panics unless what came before the client had a name is the banner, the prompt and errors.
-pub fn check_login(bytes: &[u8]) {
-    let lines = plain(bytes);
+/// Panics unless what came behind the banner, before the client had a name, is prompts and errors.
+pub fn check_login(lines: &[String]) {
     for (at, line) in lines.iter().enumerate() {
         let line = line.trim_start_matches(NAME_PROMPT);
-        if line.starts_with("[LOBBY] ") && line.ends_with(" has joined the lobby") {
+        let joined = line.strip_prefix("[LOBBY] ");
+        if let Some(name) = joined.and_then(|line| line.strip_suffix(" has joined the lobby")) {
+            assert!(check_form(name, What::User).is_ok() && !is_reserved(name));
             return;
         }
-        let banner = line.is_empty() || line.starts_with(['╔', '║', '╚']);
         // Who stops reading may have the beginning of a line last.
         let is_last = at == lines.len() - 1;
         let known = BEFORE_A_NAME
             .iter()
             .any(|known| *known == line || (is_last && known.starts_with(line)));
+        let cut = is_last && NAME_PROMPT.starts_with(line);
         let joins = is_last && (line.starts_with("[LOBBY] ") || "[LOBBY] ".starts_with(line));
-        assert!(banner || known || joins, "{line:?}");
+        assert!(line.is_empty() || known || joins || cut, "{line:?}");
     }
 }
+
+/// What may come to the two or not: the last word, and the answers to a `/tag` of another.
+const BESIDES: &[&str] =
+    &["Server is shutting down. Goodbye!", "User not found.", "alice is not in this lobby."];
 
 /// The lines of one of the two, without what others may say to them.
 pub fn of_two(lines: &[String]) -> Vec<String> {
@@ -77,25 +87,22 @@ pub fn of_two(lines: &[String]) -> Vec<String> {
         if (direct && line != "[DM] vicb —» You") || line.starts_with("✦ ") {
             // The text, which has a line of its own.
             assert!(lines.next().is_some_and(|text| text.starts_with("  ╰─> ")));
-        } else if line != "Server is shutting down. Goodbye!" {
+        } else if !BESIDES.iter().any(|besides| besides.eq_ignore_ascii_case(line)) {
             kept.push(line.clone());
         }
     }
     kept
 }
 
-/// The bytes as text: without answers to telnet, without what is said in other protocols, and
-/// without the beginning of a character or a sequence at the end.
+/// The bytes as text: without answers to telnet, and without what is said in other protocols.
 fn text(bytes: &[u8]) -> String {
-    let mut rest = bytes;
-    let mut data = Vec::new();
-    while let Some((&byte, behind)) = rest.split_first() {
-        if MARK_ANSWER.starts_with(&rest[..rest.len().min(MARK_ANSWER.len())]) {
-            rest = &rest[rest.len().min(MARK_ANSWER.len())..];
-        } else {
-            data.push(byte);
-            rest = behind;
-        }
+    // An answer begins with a byte that no text has; the last one may be cut.
+    let mut runs = bytes.split(|b| *b == MARK_ANSWER[0]);
+    let mut data = runs.next().unwrap_or_default().to_vec();
+    for run in runs {
+        let rest = &MARK_ANSWER[1..];
+        assert!(run.starts_with(rest) || rest.starts_with(run));
+        data.extend(run.get(rest.len()..).unwrap_or_default());
     }
     let text = match std::str::from_utf8(&data) {
         Ok(text) => text,

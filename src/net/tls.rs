@@ -84,11 +84,15 @@ impl TlsSession {
         self.ended && self.plaintext.is_empty()
     }
 
-    /// Takes bytes from the wire.
+    /// Takes bytes from the wire; after our close_notify they are dropped.
     ///
     /// # Errors
     /// They are not what they should be. See [`TlsSession::failure`]; an alert is to be sent.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        if self.closed && self.failed.is_none() {
+            // An alert about them would come behind it, which rustls has an assertion against.
+            return Ok(());
+        }
         self.incoming.extend_from_slice(bytes);
         self.process(Task::Nothing)
     }
