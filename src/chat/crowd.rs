@@ -136,6 +136,19 @@ mod tests {
         assert!(!crowd.holds("Alice") && !crowd.retract(id("alice")));
         assert_eq!(crowd.take(), Some(("bob, carol and 1 other".to_owned(), true)));
         assert_eq!(add(&mut crowd, 1000, "next"), Tell::Now);
+        assert_eq!(crowd.take(), None);
+        for n in 0..5 {
+            assert_eq!(add(&mut crowd, 3000 + n * 200, "busy"), Tell::Now);
+        }
+        // A second has 1000 ms, and no more.
+        assert_eq!(add(&mut crowd, 4000, "next"), Tell::Now);
+        assert_eq!(crowd.take(), None);
+        let start = start + Duration::from_secs(5);
+        let add = |crowd: &mut Crowd, ms, name: &str| {
+            let now = start + Duration::from_millis(ms);
+            crowd.add(now, id(name), &name.into(), CROWD_MEMBERS + 1)
+        };
+        assert_eq!(add(&mut crowd, 1000, "next"), Tell::Now);
         // Five within a second, then a new second.
         for n in 0..4 {
             assert_eq!(add(&mut crowd, 1500 + n, "next"), Tell::Now);

@@ -24,7 +24,7 @@ pub const GENERAL: &str = "general";
 pub(super) struct LobbyId(u64);
 
 /// One message as the history keeps it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) at: Instant,
     pub(super) picture: &'static str,
@@ -293,6 +293,22 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_a_history_are_its_pictures_names_and_texts() {
+        let start = Instant::now();
+        let tagged = Some("bob".into());
+        let one = Entry { tagged, ..entry(start, &"x".repeat(1024 - "[@_@]alicebob".len())) };
+        let mut history = History::default();
+        for n in 1..=64 {
+            history.push(one.clone());
+            assert_eq!((history.bytes, history.iter().count()), (n * 1024, n));
+        }
+        // All 64 KiB are used, and one byte more costs the oldest.
+        assert_eq!(history.bytes, HISTORY_BYTES);
+        history.push(one);
+        assert_eq!((history.bytes, history.iter().count()), (HISTORY_BYTES, 64));
+    }
+
+    #[test]
     fn lobbies_are_unique_bounded_and_counted_by_creator() {
         let addr = AddrKey::V6Net(1);
         let creator = Creator { session: None, addr: Some(addr), name: "alice".into() };
@@ -312,6 +328,10 @@ mod tests {
         lobbies.remove(ids[0]);
         assert_eq!(lobbies.find("b"), None);
         assert_eq!(lobbies.check_new("f", addr), Ok(()));
+        // The other four still count.
+        lobbies.insert("f".into(), "", None, creator.clone());
+        assert_eq!(lobbies.check_new("g", addr), Err(CreateError::TooManyOfCreator));
+        lobbies.find("f").map(|f| lobbies.remove(f));
         ids.iter().for_each(|id| drop(lobbies.remove(*id)));
         assert!(lobbies.by_creator.is_empty() && lobbies.len() == 1);
     }

@@ -62,6 +62,7 @@ mod tests {
     #[test]
     fn other_protocols_are_told_from_names() {
         assert_eq!(Protocol::of_first_byte(0x16), Some(Protocol::Tls));
+        assert_eq!(Protocol::Tls.to_string() + &Protocol::Ssh.to_string(), "TLSSSH");
         assert_eq!(Protocol::of_first_byte(b'G'), None);
         for line in
             ["GET / HTTP/1.1", "POST /x?y HTTP/1.0", "PRI * HTTP/2.0", "M-SEARCH * HTTP/1.1"]

@@ -170,6 +170,20 @@ mod tests {
     }
 
     #[test]
+    fn other_fields_say_nothing_and_the_first_of_two_counts() {
+        let lines = [
+            "HTTP/1.1 200 OK",
+            "X-Number: 5",
+            "Content-Length: 1",
+            "Content-Type: text/a",
+            "Content-Type: text/b",
+        ];
+        let head = head(&lines);
+        assert_eq!(head.retry_after_secs, None);
+        assert_eq!(head.content_type.as_deref(), Some("text/a"));
+    }
+
+    #[test]
     fn retry_after_is_a_number_of_seconds_or_nothing() {
         let secs = |value: &str| {
             head(&["HTTP/1.1 503", &format!("Retry-After: {value}")]).retry_after_secs

@@ -229,3 +229,14 @@ fn a_timer_due_while_a_line_is_handled_leaves_no_other_behind() {
     world.advance_secs(10_000);
     assert!(world.chat.timers.is_empty(), "{:?}", world.chat.timers);
 }
+
+#[test]
+fn reasons_read_as_the_log_has_them() {
+    for (reason, text) in [
+        (CloseReason::Quit, "quit"),
+        (CloseReason::SendQueueFull, "reads too slowly: send queue full"),
+        (CloseReason::WrongProtocol(Protocol::Http), "HTTP on the plain port"),
+    ] {
+        assert_eq!(reason.to_string(), text);
+    }
+}

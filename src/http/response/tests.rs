@@ -221,6 +221,12 @@ fn the_end_of_the_stream() {
 }
 
 #[test]
+fn errors_read_as_sentences() {
+    let error = HttpError::CutShort.to_string();
+    assert_eq!(error, "the connection ended inside a response");
+}
+
+#[test]
 fn what_is_no_http() {
     for (stream, error) in [
         ("\r\n\r\n", HttpError::BadHead),

@@ -146,6 +146,11 @@ fn the_largest_event_fits_and_one_byte_more_does_not() {
 }
 
 #[test]
+fn the_error_reads_as_a_sentence() {
+    assert_eq!(SseError::TooLarge.to_string(), "an event of the stream is too large");
+}
+
+#[test]
 fn an_endless_line_is_refused_and_nothing_of_it_kept() {
     let mut decoder = SseDecoder::default();
     let piece = [b':'; 4096];
