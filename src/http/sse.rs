@@ -137,9 +137,8 @@ impl SseDecoder {
                 let value = value.strip_prefix(b":").unwrap_or_default();
                 self.add_data(value.strip_prefix(b" ").unwrap_or(value))?;
             }
-            // A comment, or what only matters to a browser.
-            b"" | b"event" | b"id" | b"retry" => {}
             _ if first.is_ascii_whitespace() || b"{}[]\",".contains(first) => self.keep_stray(line),
+            // A comment, or what only matters to a browser.
             _ => {}
         }
         Ok(None)

@@ -125,6 +125,10 @@ fn stray_lines_are_bounded() {
     assert_eq!(error, None);
     assert!((MAX_SSE_STRAY_BYTES - MAX_CHAR_BYTES..=MAX_SSE_STRAY_BYTES).contains(&stray.len()));
     assert!(stray.ends_with('\u{20ac}'));
+    // As long as a character of any size fits, one is taken.
+    let ascii = format!("{{{}\n", "x".repeat(MAX_SSE_STRAY_BYTES)).into_bytes();
+    let (_, _, stray) = decode([&ascii[..]]);
+    assert_eq!(stray.len(), MAX_SSE_STRAY_BYTES - MAX_CHAR_BYTES + 1);
 }
 
 #[test]
