@@ -56,6 +56,12 @@ impl Frame {
         self.color.is_empty()
     }
 
+    /// Its text, with colours.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.color).expect("text")
+    }
+
     fn bytes(&self, color: bool) -> &Rc<[u8]> {
         if color { &self.color } else { self.plain.get_or_init(|| without_colors(&self.color)) }
     }

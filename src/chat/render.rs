@@ -10,7 +10,7 @@ use super::command::COMMANDS;
 use super::lobby::{Entry, Lobby};
 use super::picture::PICTURES;
 use super::protocol::Protocol;
-use crate::limits::MAX_MESSAGE_CHARS;
+use crate::limits::{MAX_MESSAGE_CHARS, MAX_RENDERED_MESSAGE};
 use crate::outbox::Frame;
 use crate::text;
 
@@ -241,7 +241,7 @@ fn listing<T>(
     mut items: impl Iterator<Item = T>,
     row: impl Fn(&mut String, T),
 ) -> Frame {
-    while out.len() + crate::limits::MAX_RENDERED_MESSAGE < max_bytes {
+    while out.len() + MAX_RENDERED_MESSAGE < max_bytes {
         match items.next() {
             Some(item) => row(&mut out, item),
             None => return Frame::new(&out),
@@ -356,11 +356,62 @@ mod tests {
     }
 
     #[test]
+    fn the_pictures_stand_in_columns_as_wide_as_they_must_be() {
+        let frame = pictures().text().to_owned();
+        let rows: Vec<_> = frame
+            .lines()
+            .filter(|line| line.contains(GREEN))
+            .map(|line| line.replace(GREEN, "").replace(RESET, ""))
+            .collect();
+        let name = PICTURES.iter().map(|(name, _)| name.len()).max().unwrap();
+        let picture = PICTURES.iter().map(|(_, picture)| text::width(picture)).max().unwrap();
+        // A name, a space, a picture, two spaces.
+        let column = name + 1 + picture + 2;
+        let in_a_row = 80 / column;
+        assert_eq!(rows.len(), PICTURES.len().div_ceil(in_a_row));
+        for (row, expected) in rows.iter().zip(PICTURES.chunks(in_a_row)) {
+            let mut at = 0;
+            for (n, (name, picture)) in expected.iter().enumerate() {
+                let found = at + row[at..].find(&format!("{name} ")).unwrap();
+                assert_eq!(text::width(&row[..found]), n * column, "{row:?}");
+                at = found + row[found..].find(picture).unwrap();
+            }
+            assert!(text::width(row) <= 80);
+        }
+    }
+
+    #[test]
     fn the_ssh_packet_is_well_formed() {
-        let packet = ssh_disconnect("some words to read").into_bytes();
-        assert_eq!(packet.len() % 8, 0);
-        assert_eq!(usize::from(packet[3]), packet.len() - 4);
-        assert!(packet[4] >= 4 && packet.is_ascii());
+        // RFC 4253, section 6: the length of what follows, that of the padding, the payload, and
+        // the padding, as little as brings the whole to a multiple of eight and is four or more.
+        for len in 1..40 {
+            let packet = ssh_disconnect(&"d".repeat(len)).into_bytes();
+            let payload = 1 + 4 + 4 + len + 4;
+            let padding = usize::from(packet[4]);
+            assert_eq!(packet.len(), 4 + 1 + payload + padding);
+            assert_eq!(packet.len() % 8, 0);
+            assert!((4..12).contains(&padding) && packet.is_ascii(), "{padding}");
+            assert_eq!(packet[..4], [0, 0, 0, u8::try_from(packet.len() - 4).unwrap()]);
+            assert_eq!(packet[5..10], [1, 0, 0, 0, 11]);
+            assert_eq!(packet[10..14], [0, 0, 0, u8::try_from(len).unwrap()]);
+        }
+    }
+
+    #[test]
+    fn a_listing_fills_the_room_it_has_and_says_what_it_leaves_out() {
+        let listed = |max| {
+            let frame =
+                listing("t\n".to_owned(), max, 0..3, |out, n| out.push_str(&format!("{n}\n")));
+            frame.text().to_owned()
+        };
+        let slack = MAX_RENDERED_MESSAGE;
+        assert_eq!(listed(slack + 100), "t\n0\n1\n2\n");
+        // Room for one row behind the title: the others are counted.
+        assert_eq!(listed(slack + 3), "t\n0\n… and 2 more\n");
+        assert_eq!(listed(slack + 4), "t\n0\n… and 2 more\n");
+        assert_eq!(listed(slack + 5), "t\n0\n1\n… and 1 more\n");
+        // All are in, though there is no room for more.
+        assert_eq!(listed(slack + 7), "t\n0\n1\n2\n");
     }
 
     #[test]
