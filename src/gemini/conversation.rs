@@ -152,4 +152,18 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn all_bytes_are_used_and_one_more_costs_the_oldest_turn() {
+        let now = Instant::now();
+        let mut conversation = Conversation::default();
+        let answer = "a".repeat(CONVERSATION_BYTES / 16 - "bobwhy?".len());
+        for n in 1..=16 {
+            conversation.add(now, "bob", "why?", &answer);
+            assert_eq!(conversation.turns(now).count(), n);
+        }
+        assert_eq!(conversation.bytes, CONVERSATION_BYTES);
+        conversation.add(now, "bob", "why?", "so");
+        assert_eq!(conversation.turns(now).count(), 16);
+    }
 }
