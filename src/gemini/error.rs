@@ -247,6 +247,29 @@ pub(super) mod tests {
         AskError::from_response(status, body.as_bytes(), &key())
     }
 
+    #[test]
+    fn an_error_without_a_number_is_known_by_its_name() {
+        for (name, code) in [
+            ("INVALID_ARGUMENT", 400),
+            ("FAILED_PRECONDITION", 400),
+            ("OUT_OF_RANGE", 400),
+            ("UNAUTHENTICATED", 401),
+            ("PERMISSION_DENIED", 403),
+            ("NOT_FOUND", 404),
+            ("RESOURCE_EXHAUSTED", 429),
+            ("INTERNAL", 500),
+            ("UNKNOWN", 500),
+            ("UNAVAILABLE", 503),
+            ("DEADLINE_EXCEEDED", 504),
+            // No name of theirs: the response's own status counts.
+            ("SOMETHING", 418),
+        ] {
+            let error = failed(418, &format!(r#"{{"error":{{"status":"{name}"}}}}"#));
+            let cause = error.log_cause();
+            assert!(cause.contains(&format!("HTTP {code} {name}")), "{cause}");
+        }
+    }
+
     fn limited(detail: &str) -> AskError {
         failed(
             429,
