@@ -552,6 +552,7 @@ mod tests {
         let mut out = opened(limit);
         assert_eq!(out.reply_room(id()), max_reply_bytes(limit));
         out.push(id(), &Frame::new(&"x".repeat(limit - 10_000)));
+        assert_eq!(out.reply_room(id()), 10_000 - MAX_RENDERED_MESSAGE);
         out.push(id(), &Frame::new(&"x".repeat(out.reply_room(id()))));
         assert_eq!(out.take_doomed(), vec![]);
         assert_eq!(out.reply_room(id()), 0);

@@ -361,7 +361,21 @@ mod tests {
         table.forget(minute);
         assert_eq!((table.remembered(), table.get(minute, &5)), (1, Some(&())));
         assert!(table.entries.capacity() < 10);
-        assert_eq!(table.remove(minute + Duration::from_secs(1), &5), None);
+        // Few of many gone: the room stays for others.
+        for n in 0..1000 {
+            table.insert(n, (), if n < 500 { minute } else { minute + Duration::from_secs(1) });
+        }
+        let room = table.entries.capacity();
+        table.forget(minute);
+        assert!(table.remembered() == 500 && table.entries.capacity() > room / 2);
+        // Most of them gone: there is room for as many again.
+        for n in 600..1000 {
+            table.remove(minute, &n);
+        }
+        table.forget(minute);
+        assert!((200..room).contains(&table.entries.capacity()));
+        assert_eq!(table.remove(minute + Duration::from_secs(1), &500), None);
+        table.forget(minute + Duration::from_secs(1));
         assert_eq!(table.remembered(), 0);
     }
 }

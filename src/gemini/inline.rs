@@ -204,13 +204,11 @@ fn flanks(mark: char, length: usize, before: char, after: char) -> (bool, bool) 
     let (space, punct) = (char::is_whitespace, |c: char| c.is_ascii_punctuation());
     let left = !space(after) && (!punct(after) || space(before) || punct(before));
     let right = !space(before) && (!punct(before) || space(after) || punct(after));
-    let inside = match mark {
-        '_' => before.is_alphanumeric() && after.is_alphanumeric(),
-        _ => before.is_ascii_alphanumeric() && after.is_ascii_alphanumeric(),
-    };
     match mark {
-        _ if inside => (false, mark == '*' && length >= 2),
         '_' => (left && (!right || punct(before)), right && (!left || punct(after))),
+        _ if before.is_ascii_alphanumeric() && after.is_ascii_alphanumeric() => {
+            (false, length >= 2)
+        }
         _ => (left, right),
     }
 }
@@ -227,6 +225,8 @@ mod tests {
             ("__bold__ and _em_", "bold and em"),
             ("***both***, **a *b* c**", "both, a b c"),
             ("***a* b** and ***a** b*", "a b and a b"),
+            ("***a* b** c**", "a b c**"),
+            ("a *(b)* c *\"d\"*, e", "a (b) c \"d\", e"),
             ("**Note:** this (*really*)!", "Note: this (really)!"),
             ("**Note**s", "Notes"),
             ("これは**太字**です。**「引用」**です", "これは太字です。「引用」です"),
@@ -251,6 +251,9 @@ mod tests {
             "it's ~/bin or ~~this~~",
             "C:\\new\\*",
             "a [b] (c) [d][e] [f](g",
+            "wow!x](u), [a[(b), [a]xb)",
+            "(_ a_ and _a _)",
+            "日_本_語",
         ] {
             let kept = plain.replace("\\*", "*");
             assert_eq!(inline(plain), kept);
@@ -264,6 +267,8 @@ mod tests {
             ("``a`b`` and `` ` ``", "a`b and `"),
             ("`[a](b)` and ` x `", "[a](b) and x"),
             ("`\\*` and \\*not em\\*", "\\* and *not em*"),
+            ("\\_not em\\_", "_not em_"),
+            ("a`   `b", "a   b"),
             ("`open and ``closed``", "`open and closed"),
             ("**`a` and `b`**", "a and b"),
             ("``", "``"),
@@ -285,6 +290,9 @@ mod tests {
             ("[a `b](c)` d", "[a b](c) d"),
             ("[``a`b](c)`` d]", "[a`b](c) d]"),
             ("[a](b)[c](d)", "a (b)c (d)"),
+            ("[a](b`c)", "a (b`c)"),
+            ("see [a `b](c)` d", "see [a b](c) d"),
+            ("[a(b)c](a(b)c)", "a(b)c"),
         ] {
             assert_eq!(inline(written), plain, "{written}");
         }

@@ -155,6 +155,15 @@ mod tests {
     }
 
     #[test]
+    fn a_number_of_a_list_has_one_to_nine_digits() {
+        assert_eq!(list_item("123456789. x"), Some(("123456789. ".to_owned(), "x")));
+        assert_eq!(
+            (list_item("1234567890. x"), list_item("a. x"), list_item(". x")),
+            Default::default()
+        );
+    }
+
+    #[test]
     fn fences_go_and_their_content_stays() {
         use Block::{Blank, Nothing};
         assert_eq!(

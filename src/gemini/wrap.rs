@@ -101,6 +101,7 @@ mod tests {
     fn long_words_are_broken() {
         assert_eq!(words("", "ab abcdefgh ij", 4), ["ab a", "bcde", "fgh", "ij"]);
         assert_eq!(words("- ", "abcdef", 4), ["- ab", "  cd", "  ef"]);
+        assert_eq!(words("", "日本", 1), ["日", "本"]);
         assert_eq!(words("", "日本語 日本語の文", 7), ["日本語", "日本語", "の文"]);
         assert_eq!(
             words("", "abc e\u{301}e\u{301}e\u{301}", 2),

@@ -271,4 +271,6 @@ fn an_idle_conversation_takes_no_room() {
     world.advance_secs(30 * 60);
     assert_eq!(turns(&world), 0);
     assert!(world.chat.timers.len() < timers);
+    let general = world.chat.lobbies.general();
+    assert_eq!(world.chat.lobbies.get(general).unwrap().conversation.deadline(), None);
 }
