@@ -132,6 +132,11 @@ impl<T> Slots<T> {
         self.len == 0
     }
 
+    /// All values, by slot.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().flatten().map(|(_, value)| value)
+    }
+
     /// All entries, by slot.
     pub fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
         self.entries.iter().enumerate().filter_map(|(slot, entry)| {

@@ -75,6 +75,12 @@ pub const SLICES_PER_WRITE: usize = 64;
 /// How long a turn goes on serving clients before it sends what there is; the rest come first in
 /// the next turn.
 pub const SERVE_TIME: Duration = Duration::from_millis(4);
+/// How long a turn goes on sending; the rest is sent first in the next turn.
+pub const FLUSH_TIME: Duration = Duration::from_millis(8);
+/// Bytes said, and not yet offered to everybody they are for, above which nobody is served.
+pub const ROUND_BYTES: usize = 64 * 1024;
+/// The same, above which they are copied for everybody they are for.
+pub const MAX_ROUND_BYTES: usize = 4 * ROUND_BYTES;
 /// The shortest and the longest slice of password work: what a message may have to wait while
 /// passwords are checked. Between them it is a share of the turn it follows, so that passwords are
 /// neither in the way nor starved by a flood.

@@ -311,7 +311,7 @@ impl World {
         assert!(shutdown || self.chat.counts().lobbies == 1);
         assert_eq!(self.chat.poll_timeout(), None);
         assert_eq!(self.out.unsent_in_all(), 0);
-        assert!(self.out.take_dirty().is_empty() && self.out.take_doomed().is_empty());
+        assert!(!self.out.has_news());
         assert!(self.jobs.is_empty() && self.asked.is_empty());
         let welcome = self.welcome.clone();
         for (who, bytes) in &mut self.seen {

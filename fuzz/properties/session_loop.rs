@@ -69,7 +69,7 @@ impl World {
             }
             let Some(line) = client.decoder.next_line(&mut rest) else {
                 if client.decoder.take_mark() {
-                    self.out.push(id, &Frame::raw(MARK_ANSWER));
+                    self.out.push(id, &Frame::new(MARK_ANSWER));
                 }
                 break;
             };
@@ -178,7 +178,7 @@ impl World {
                 self.tell(Event::Closed { id, reason: CloseReason::SendQueueFull });
             }
         }
-        for id in self.out.take_dirty() {
+        for id in self.out.take_dirty().collect::<Vec<_>>() {
             self.out.end_turn(id);
             self.write(id.slot());
         }
@@ -200,6 +200,7 @@ impl World {
             }
             self.out.advance(client.id, n);
         }
+        self.out.keep(client.id);
     }
 
     /// Lets time pass, with every timer fired when it is due.

@@ -31,7 +31,7 @@ pub(super) struct Entry {
     pub(super) sender: Rc<str>,
     /// Whose name is on it, if anybody's.
     pub(super) tagged: Option<Rc<str>>,
-    pub(super) text: Box<str>,
+    pub(super) text: String,
 }
 
 impl Entry {
@@ -46,15 +46,29 @@ impl Entry {
 pub(super) struct History {
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// The room of a forgotten message, for the next one.
+    spare: String,
 }
 
+/// Room beyond this is not kept for the next message: most are short.
+const SPARE_BYTES: usize = 256;
+
 impl History {
+    /// Adds the latest message, and forgets what it leaves no room for.
     pub(super) fn push(&mut self, entry: Entry) {
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
         while self.entries.len() > HISTORY_MESSAGES || self.bytes > HISTORY_BYTES {
             self.pop();
         }
+    }
+
+    /// A copy of a text for the next message.
+    pub(super) fn copy(&mut self, text: &str) -> String {
+        let mut copy = std::mem::take(&mut self.spare);
+        copy.clear();
+        copy.push_str(text);
+        copy
     }
 
     /// Forgets what is `max_age` old.
@@ -67,6 +81,7 @@ impl History {
         }
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
+            self.spare = String::new();
         }
     }
 
@@ -83,6 +98,9 @@ impl History {
     fn pop(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
             self.bytes -= entry.bytes();
+            if entry.text.capacity() <= SPARE_BYTES {
+                self.spare = entry.text;
+            }
         }
     }
 }

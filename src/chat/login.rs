@@ -9,7 +9,7 @@ use super::{Chat, CloseReason, Timer, render};
 use crate::id::ConnId;
 use crate::limits::MAX_NAME_ERRORS;
 use crate::line::Line;
-use crate::outbox::Outboxes;
+use crate::outbox::{Frame, Outboxes};
 use crate::rate::AddrKey;
 use crate::text;
 
@@ -45,7 +45,7 @@ impl Chat {
                 let name = cleaned.trim();
                 if name.is_empty() {
                     // An empty line is ignored; the prompt comes again.
-                    out.push(id, &crate::outbox::Frame::new(render::NAME_PROMPT));
+                    out.push(id, &Frame::new(render::NAME_PROMPT));
                     return;
                 }
                 if let Some(protocol) = Protocol::of_line(name) {

@@ -259,6 +259,8 @@ pub struct Chat {
     refusal_log: RefusalLog,
     assistant: Assistant,
     welcome: Frame,
+    /// The message that is being said: kept for its room.
+    message: Frame,
 }
 
 impl Chat {
@@ -278,6 +280,7 @@ impl Chat {
             refusal_log: RefusalLog::default(),
             assistant: Assistant::default(),
             welcome: render::welcome(),
+            message: Frame::default(),
         }
     }
 

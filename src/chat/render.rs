@@ -3,7 +3,7 @@
 //! Text from users comes in cleaned and is only placed here. The only escape sequences are SGR
 //! colours, which [`Frame`] can leave out. Owns no state.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use super::command::COMMANDS;
@@ -74,32 +74,32 @@ pub(super) fn welcome() -> Frame {
         out,
         "{GREEN}[● CONNECTED] You're live! Start chatting now...{RESET}\n\n{NAME_PROMPT}"
     );
-    Frame::new(&out)
+    Frame::new(out)
 }
 
 /// A line that says what was wrong.
-pub(super) fn error(message: impl std::fmt::Display) -> Frame {
-    Frame::new(&format!("{RED}{message}{RESET}\n"))
+pub(super) fn error(message: impl fmt::Display) -> Frame {
+    Frame::new(format!("{RED}{message}{RESET}\n"))
 }
 
 /// A line that says what was done.
-pub(super) fn success(message: impl std::fmt::Display) -> Frame {
-    Frame::new(&format!("{GREEN}{message}{RESET}\n"))
+pub(super) fn success(message: impl fmt::Display) -> Frame {
+    Frame::new(format!("{GREEN}{message}{RESET}\n"))
 }
 
 /// A line that asks for attention.
-pub(super) fn notice(message: impl std::fmt::Display) -> Frame {
-    Frame::new(&format!("{YELLOW}{message}{RESET}\n"))
+pub(super) fn notice(message: impl fmt::Display) -> Frame {
+    Frame::new(format!("{YELLOW}{message}{RESET}\n"))
 }
 
 /// An error at the name prompt, and the prompt again.
-pub(super) fn name_error(message: impl std::fmt::Display) -> Frame {
-    Frame::new(&format!("{RED}{message}{RESET}\n{NAME_PROMPT}"))
+pub(super) fn name_error(message: impl fmt::Display) -> Frame {
+    Frame::new(format!("{RED}{message}{RESET}\n{NAME_PROMPT}"))
 }
 
 /// A line from the lobby itself.
-pub(super) fn lobby_line(message: impl std::fmt::Display) -> Frame {
-    Frame::new(&format!("{YELLOW}[LOBBY] {message}{RESET}\n"))
+pub(super) fn lobby_line(message: impl fmt::Display) -> Frame {
+    Frame::new(format!("{YELLOW}[LOBBY] {message}{RESET}\n"))
 }
 
 /// What is said when a line is longer than a message may be.
@@ -112,18 +112,16 @@ pub(super) fn rate_limited(secs: u64) -> Frame {
     notice(format_args!("⚠ Rate limited! Wait {secs} seconds."))
 }
 
-/// A message as a lobby sees it, said this long ago.
-pub(super) fn message(entry: &Entry, age: Duration) -> String {
+/// Writes a message as a lobby sees it, said this long ago.
+pub(super) fn message(out: &mut impl fmt::Write, entry: &Entry, age: Duration) {
     let Entry { picture, sender, text, .. } = entry;
-    match &entry.tagged {
-        Some(tagged) => format!(
-            "{CYAN}{picture}{RESET} {BOLD}{sender}{RESET} {MAGENTA}@{tagged}{RESET}\n  {CYAN}╰─>{RESET} {text}\n"
-        ),
-        None => format!(
-            "{CYAN}{picture}{RESET} {BOLD}{sender}{RESET} {DIM}[{}]{RESET}\n  {CYAN}╰─>{RESET} {text}\n",
-            self::age(age)
-        ),
-    }
+    // Nothing that is written to here can fail.
+    let _ = write!(out, "{CYAN}{picture}{RESET} {BOLD}{sender}{RESET} ");
+    let _ = match &entry.tagged {
+        Some(tagged) => write!(out, "{MAGENTA}@{tagged}{RESET}"),
+        None => write!(out, "{DIM}[{}]{RESET}", Age(age)),
+    };
+    let _ = write!(out, "\n  {CYAN}╰─>{RESET} {text}\n");
 }
 
 /// A history, oldest first, as much of its end as fits into `max_bytes`; `None` if there is none.
@@ -135,30 +133,38 @@ pub(super) fn history<'a>(
     let mut bytes = 0;
     let mut latest: Vec<_> = entries
         .rev()
-        .map(|entry| message(entry, now.saturating_duration_since(entry.at)))
+        .map(|entry| {
+            let mut text = String::new();
+            message(&mut text, entry, now.saturating_duration_since(entry.at));
+            text
+        })
         .take_while(|message| {
             bytes += message.len();
             bytes <= max_bytes
         })
         .collect();
     latest.reverse();
-    (!latest.is_empty()).then(|| Frame::new(&latest.concat()))
+    (!latest.is_empty()).then(|| Frame::new(latest.concat()))
 }
 
 /// `just now`, `5s ago`, `2m ago`, `1h ago`, `1d ago`.
-fn age(age: Duration) -> String {
-    match age.as_secs() {
-        0 => "just now".to_owned(),
-        secs @ 1..60 => format!("{secs}s ago"),
-        secs @ 60..3600 => format!("{}m ago", secs / 60),
-        secs @ 3600..86400 => format!("{}h ago", secs / 3600),
-        secs => format!("{}d ago", secs / 86400),
+struct Age(Duration);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            0 => f.write_str("just now"),
+            secs @ 1..60 => write!(f, "{secs}s ago"),
+            secs @ 60..3600 => write!(f, "{}m ago", secs / 60),
+            secs @ 3600..86400 => write!(f, "{}h ago", secs / 3600),
+            secs => write!(f, "{}d ago", secs / 86400),
+        }
     }
 }
 
 /// A direct message, as one of the two sees it.
 pub(super) fn direct(from: &str, to: &str, text: &str) -> Frame {
-    Frame::new(&format!("{MAGENTA}[DM] {from} —» {to}{RESET}\n  {MAGENTA}╰─>{RESET} {text}\n"))
+    Frame::new(format!("{MAGENTA}[DM] {from} —» {to}{RESET}\n  {MAGENTA}╰─>{RESET} {text}\n"))
 }
 
 /// What a tagged user gets besides the message.
@@ -168,7 +174,7 @@ pub(super) fn tagged_here(by: &str) -> Frame {
 
 /// What a tagged user gets who is elsewhere.
 pub(super) fn tagged_elsewhere(by: &str, lobby: &str, text: &str) -> Frame {
-    Frame::new(&format!(
+    Frame::new(format!(
         "{YELLOW}✦ {by} tagged you in '{lobby}'{RESET}\n  {YELLOW}╰─>{RESET} {text}\n"
     ))
 }
@@ -177,12 +183,12 @@ pub(super) fn tagged_elsewhere(by: &str, lobby: &str, text: &str) -> Frame {
 pub(super) fn answer_line(first_to: Option<&str>, line: &str) -> Frame {
     let title =
         first_to.map_or(String::new(), |asker| format!("{GREEN}[AI Response to {asker}]{RESET}\n"));
-    Frame::new(&format!("{title}  {GREEN}│{RESET} {line}\n"))
+    Frame::new(format!("{title}  {GREEN}│{RESET} {line}\n"))
 }
 
 /// The answer to `/ai status`.
 pub(super) fn ask_status(model: &str, left: &str, answering: &str, waiting: usize) -> Frame {
-    Frame::new(&format!(
+    Frame::new(format!(
         "{CYAN}=== AI ==={RESET}\nModel: {model}\nYour questions: {left}\n\
          This lobby: {answering}, {waiting} waiting\n"
     ))
@@ -198,7 +204,7 @@ pub(super) fn help() -> Frame {
         let _ = writeln!(out, "  {GREEN}{usage:width$}{RESET}  {help}");
     }
     out.push_str("Anything else you type is said to everybody in your lobby.\n");
-    Frame::new(&out)
+    Frame::new(out)
 }
 
 /// The answer to `/users`: pictures and names, sorted by name, cut at `max_bytes`.
@@ -244,14 +250,14 @@ fn listing<T>(
     while out.len() + MAX_RENDERED_MESSAGE < max_bytes {
         match items.next() {
             Some(item) => row(&mut out, item),
-            None => return Frame::new(&out),
+            None => return Frame::new(out),
         }
     }
     let left = items.count();
     if left > 0 {
         let _ = writeln!(out, "… and {left} more");
     }
-    Frame::new(&out)
+    Frame::new(out)
 }
 
 /// Columns that a listing may take.
@@ -273,7 +279,7 @@ pub(super) fn pictures() -> Frame {
         out.push('\n');
     }
     out.push_str("Choose one with /sp <name>.\n");
-    Frame::new(&out)
+    Frame::new(out)
 }
 
 /// What somebody gets who speaks another protocol on the plain port, in that protocol's nearest
@@ -282,13 +288,13 @@ pub(super) fn wrong_protocol(protocol: Protocol) -> Frame {
     const ADVICE: &str = "This is a plain-text chat. Connect with: nc HOST PORT";
     match protocol {
         // What a TLS client shows or logs is the bytes it got instead of a handshake.
-        Protocol::Tls => Frame::new(&format!("\nThis port is not encrypted. {ADVICE}\n")),
-        Protocol::Http => Frame::new(&format!(
+        Protocol::Tls => Frame::new(format!("\nThis port is not encrypted. {ADVICE}\n")),
+        Protocol::Http => Frame::new(format!(
             "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
              Connection: close\r\n\r\n{ADVICE}\n",
             ADVICE.len() + 1
         )),
-        Protocol::Ssh => Frame::new(&format!("\nSSH-2.0-mio_chat\r\n{}", ssh_disconnect(ADVICE))),
+        Protocol::Ssh => Frame::new(format!("\nSSH-2.0-mio_chat\r\n{}", ssh_disconnect(ADVICE))),
     }
 }
 
@@ -325,7 +331,7 @@ mod tests {
             (3600, "1h ago"),
             (200_000, "2d ago"),
         ] {
-            assert_eq!(age(Duration::from_secs(secs)), expected);
+            assert_eq!(Age(Duration::from_secs(secs)).to_string(), expected);
         }
     }
 
@@ -346,10 +352,12 @@ mod tests {
                 picture: "[@_@]",
                 sender: "alice".into(),
                 tagged: None,
-                text: format!("number {n}").into(),
+                text: format!("number {n}"),
             })
             .collect();
-        let one = message(&entries[0], Duration::ZERO).len();
+        let mut one = String::new();
+        message(&mut one, &entries[0], Duration::ZERO);
+        let one = one.len();
         let frame = history(entries.iter(), now, one * 3 + 1).unwrap();
         assert_eq!(frame.len(), one * 3);
         assert!(history(entries.iter(), now, one - 1).is_none());

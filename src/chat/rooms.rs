@@ -19,9 +19,7 @@ impl Chat {
     /// Queues a frame for every member of a lobby.
     pub(super) fn broadcast(&self, lobby: LobbyId, frame: &Frame, out: &mut Outboxes) {
         let Some(lobby) = self.lobbies.get(lobby) else { return };
-        for member in &lobby.members {
-            out.push(*member, frame);
-        }
+        out.broadcast(&lobby.members, frame);
     }
 
     /// Seats a user in a lobby, tells everybody there, and replays what was said lately.

@@ -75,15 +75,15 @@ impl Chat {
     ) {
         let tagged = tagged.and_then(|id| Some(self.user(id)?.name.clone()));
         let Some(user) = self.user(id) else { return };
-        let lobby = user.lobby;
-        let (picture, sender) = (user.picture, user.name.clone());
-        let entry = Entry { at: now, picture, sender, tagged, text: text.into() };
-        let frame = crate::outbox::Frame::new(&render::message(&entry, Duration::ZERO));
-        self.broadcast(lobby, &frame, out);
-        if let Some(lobby) = self.lobbies.get_mut(lobby) {
-            lobby.history.push(entry);
-        }
-        self.forget_history(now, lobby);
+        let (at, picture, sender) = (user.lobby, user.picture, user.name.clone());
+        let Some(lobby) = self.lobbies.get_mut(at) else { return };
+        let text = lobby.history.copy(text);
+        let entry = Entry { at: now, picture, sender, tagged, text };
+        self.message.clear();
+        render::message(&mut self.message, &entry, Duration::ZERO);
+        lobby.history.push(entry);
+        self.broadcast(at, &self.message, out);
+        self.forget_history(now, at);
     }
 
     fn command(&mut self, now: Instant, id: ConnId, command: Command<'_>, out: &mut Outboxes) {

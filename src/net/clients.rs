@@ -13,15 +13,15 @@ use mio::{Interest, Token};
 
 use super::accept::{FULL, TOO_MANY};
 use super::conn::{Admission, Conn, Input, State};
-use super::server::Server;
+use super::server::{Server, read_clock};
 use super::tls::TlsSession;
 use super::transport::Transport;
 use crate::chat::protocol::Protocol;
 use crate::chat::{CloseReason, Event};
 use crate::id::ConnId;
 use crate::limits::{
-    DRAIN_TIMEOUT, FLUSH_TIMEOUT, HANDSHAKE_TIMEOUT, LINES_PER_TURN, MAX_REFUSALS_CLOSING,
-    READ_BYTES_PER_TURN,
+    DRAIN_TIMEOUT, FLUSH_TIME, FLUSH_TIMEOUT, HANDSHAKE_TIMEOUT, LINES_PER_TURN,
+    MAX_REFUSALS_CLOSING, READ_BYTES_PER_TURN,
 };
 use crate::line::MARK_ANSWER;
 use crate::outbox::Frame;
@@ -127,7 +127,7 @@ impl Server {
         if event.is_writable() || event.is_write_closed() || event.is_error() {
             conn.writable = true;
             if conn.has_output(&self.outboxes) {
-                self.to_flush.push(id);
+                self.to_flush.push_back(id);
             }
         }
         self.wake(id);
@@ -166,7 +166,7 @@ impl Server {
         self.scratch = scratch;
         // Reading makes TLS say things of its own.
         if self.conns.get(id.slot()).is_some_and(Conn::is_pending) {
-            self.to_flush.push(id);
+            self.to_flush.push_back(id);
         }
         if !self.is_behind(id) {
             self.wake(id);
@@ -202,7 +202,7 @@ impl Server {
             let peer = conn.peer;
             self.tell_chat(now, Event::Connected { id, peer });
         }
-        self.to_flush.push(id);
+        self.to_flush.push_back(id);
     }
 
     /// A read failed. What the peer did wrong below the lines it is told by an alert.
@@ -291,7 +291,7 @@ impl Server {
             }
             let Some(line) = conn.decoder.next_line(&mut rest) else {
                 if conn.decoder.take_mark() {
-                    self.outboxes.push(id, &Frame::raw(MARK_ANSWER));
+                    self.outboxes.push(id, &Frame::new(MARK_ANSWER));
                 }
                 break;
             };
@@ -318,32 +318,32 @@ impl Server {
 // ---- Writing and closing ---------------------------------------------------------------------
 
 impl Server {
-    /// Sends what this turn produced. Losing a connection on the way produces more for others, and
-    /// every round loses at least one or is the last.
+    /// Sends what was said, as far as this turn has time for it. Losing a connection on the way
+    /// says more to others, and every loss is one less to lose.
     pub(super) fn settle(&mut self, now: Instant) {
+        let end = read_clock() + FLUSH_TIME;
         loop {
             for id in self.outboxes.take_doomed() {
                 self.lose(now, id, CloseReason::SendQueueFull);
             }
-            let again = std::mem::take(&mut self.to_flush);
-            let dirty = self.outboxes.take_dirty();
-            if again.is_empty() && dirty.is_empty() {
+            self.to_flush.extend(self.outboxes.take_dirty());
+            let Some(id) = self.to_flush.pop_front() else { return };
+            self.flush(now, id);
+            if read_clock() >= end {
                 return;
             }
-            for id in again.into_iter().chain(dirty.iter().copied()) {
-                self.flush(now, id);
-            }
-            self.outboxes.recycle_dirty(dirty);
         }
     }
 
     fn flush(&mut self, now: Instant, id: ConnId) {
         self.outboxes.end_turn(id);
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
-        if !matches!(conn.state, State::Open | State::Flushing(_)) {
-            return;
-        }
-        match conn.flush(now, &mut self.outboxes) {
+        let result = match conn.state {
+            State::Open | State::Flushing(_) => conn.flush(now, &mut self.outboxes),
+            State::Draining(_) | State::Closed => return,
+        };
+        self.outboxes.keep(id);
+        match result {
             Err(kind) => self.lose(now, id, CloseReason::Failed(kind)),
             Ok(true) if conn.is_flushing() => self.shut(now, id),
             Ok(true) => {
@@ -393,7 +393,7 @@ impl Server {
         }
         let until = now + timeout.min(self.limits.send_stall);
         self.timers.set(id, &mut conn.deadline, Some(until));
-        self.to_flush.push(id);
+        self.to_flush.push_back(id);
     }
 
     /// The connection is no use any more: closed without another word.

@@ -62,7 +62,7 @@ pub struct Server {
     /// Connections with input to serve, each at most once.
     pub(super) ready: VecDeque<ConnId>,
     /// Connections that can be written to again, or are to be closed behind their output.
-    pub(super) to_flush: Vec<ConnId>,
+    pub(super) to_flush: VecDeque<ConnId>,
     /// Connections whose slots are freed at the end of the turn.
     pub(super) closed: Vec<ConnId>,
     /// The read buffer that all connections share.
@@ -172,7 +172,7 @@ impl Server {
             jobs: Jobs::default(),
             timers: Timers::default(),
             ready: VecDeque::new(),
-            to_flush: Vec::new(),
+            to_flush: VecDeque::new(),
             closed: Vec::new(),
             scratch: vec![0; READ_BUFFER_BYTES],
             by_address: Connections::default(),
@@ -251,7 +251,6 @@ impl Server {
         self.settle(now);
         if !self.jobs.is_empty() {
             self.work_on_passwords(now);
-            self.settle(now);
         }
         self.reap();
         ended
@@ -259,8 +258,14 @@ impl Server {
 
     /// How long the poll may wait: not at all while there is work, else until the next deadline.
     fn timeout(&self, now: Instant) -> Option<Duration> {
+        let unsent = !self.to_flush.is_empty() || self.outboxes.has_news();
         let busy = self.outbound.as_ref().is_some_and(Outbound::is_busy);
-        if busy || !self.ready.is_empty() || !self.jobs.is_empty() || self.acceptor.is_ready() {
+        if busy
+            || unsent
+            || !self.ready.is_empty()
+            || !self.jobs.is_empty()
+            || self.acceptor.is_ready()
+        {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -275,12 +280,13 @@ impl Server {
     }
 
     /// Serves everybody who was ready when this turn began, but few handshakes: each costs as much
-    /// as hundreds of messages.
+    /// as hundreds of messages. While much of what was said is still to be sent nobody says more.
     fn serve_ready(&mut self, now: Instant) {
         let mut handshakes = HANDSHAKES_PER_TURN;
         let end = read_clock() + SERVE_TIME;
         for _ in 0..self.ready.len() {
-            if read_clock() >= end {
+            let unsent = self.outboxes.is_full() && !self.to_flush.is_empty();
+            if unsent || read_clock() >= end {
                 return;
             }
             let Some(id) = self.ready.pop_front() else { return };
@@ -487,7 +493,7 @@ impl Server {
 
 /// The clock. Read here only.
 #[allow(clippy::disallowed_methods)]
-fn read_clock() -> Instant {
+pub(super) fn read_clock() -> Instant {
     Instant::now()
 }
 

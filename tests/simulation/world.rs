@@ -496,7 +496,7 @@ impl World {
                 break;
             }
         }
-        for id in self.out.take_dirty() {
+        for id in self.out.take_dirty().collect::<Vec<_>>() {
             self.out.end_turn(id);
         }
         for who in self.everybody() {
@@ -533,6 +533,7 @@ impl World {
             self.out.advance(id, n);
             moved = true;
         }
+        self.out.keep(id);
         let level = self.out.unsent(id) == 0;
         if level {
             client.stalled_since = None;

@@ -242,7 +242,7 @@ impl World {
             }
         }
         self.take_requests();
-        for id in self.out.take_dirty() {
+        for id in self.out.take_dirty().collect::<Vec<_>>() {
             self.out.end_turn(id);
             if !self.deaf.contains(&id) {
                 self.read(id);

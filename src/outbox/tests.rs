@@ -1,0 +1,331 @@
+//! The queues of clients, and the round they share.
+
+use super::round::ERASE_LINE;
+use super::*;
+use crate::limits::ROUND_BYTES;
+
+const ID: usize = 1;
+
+fn id() -> ConnId {
+    ConnId::new(ID, 1).unwrap()
+}
+
+fn opened(limit: usize) -> Outboxes {
+    let mut out = Outboxes::new(limit);
+    out.open(id());
+    out
+}
+
+/// Writes at most `n` bytes, as a socket would, and gives them.
+fn write(out: &mut Outboxes, n: usize) -> String {
+    let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+    let filled = out.slices(id(), &mut slices);
+    let mut bytes: Vec<u8> = slices[..filled].iter().flat_map(|s| s.to_vec()).collect();
+    bytes.truncate(n);
+    out.advance(id(), bytes.len());
+    String::from_utf8(bytes).unwrap()
+}
+
+fn turn(out: &mut Outboxes) {
+    for id in out.take_dirty().collect::<Vec<_>>() {
+        out.end_turn(id);
+    }
+}
+
+#[test]
+fn pieces_leave_in_order_however_little_is_written() {
+    let mut out = opened(1000);
+    for text in ["one ", "two ", "three"] {
+        out.push(id(), &Frame::new(text));
+    }
+    assert_eq!(out.unsent(id()), 13);
+    let mut seen = String::new();
+    while out.unsent(id()) > 0 {
+        seen.push_str(&write(&mut out, 3));
+    }
+    assert_eq!(seen, "one two three");
+}
+
+#[test]
+fn the_prompt_is_erased_once_before_a_turn_and_drawn_once_after_it() {
+    let mut out = opened(1000);
+    out.set_prompting(id(), true);
+    out.push(id(), &Frame::new("a\n"));
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "a\n\x1b[36m> \x1b[0m");
+    out.push(id(), &Frame::new("b\n"));
+    out.push(id(), &Frame::new("c\n"));
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "\r\x1b[Kb\nc\n\x1b[36m> \x1b[0m");
+    out.redraw_prompt(id());
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "\r\x1b[K\x1b[36m> \x1b[0m");
+}
+
+#[test]
+fn a_prompt_that_has_not_left_is_taken_back() {
+    let mut out = opened(1000);
+    out.set_prompting(id(), true);
+    for text in ["a\n", "b\n"] {
+        out.push(id(), &Frame::new(text));
+        turn(&mut out);
+    }
+    assert_eq!(write(&mut out, 99), "a\nb\n\x1b[36m> \x1b[0m");
+    // One that has left in part is finished and erased.
+    out.push(id(), &Frame::new("c\n"));
+    turn(&mut out);
+    assert_eq!(write(&mut out, "\r\x1b[Kc\n\x1b".len()), "\r\x1b[Kc\n\x1b");
+    out.push(id(), &Frame::new("d\n"));
+    assert_eq!(write(&mut out, 99), "[36m> \x1b[0m\r\x1b[Kd\n");
+}
+
+#[test]
+fn without_colors_there_is_no_escape_and_no_prompt() {
+    let mut out = opened(1000);
+    out.set_prompting(id(), true);
+    out.push(id(), &Frame::new("a\n"));
+    turn(&mut out);
+    write(&mut out, 99);
+    out.set_color(id(), false);
+    out.push(id(), &Frame::new("\x1b[31mred\x1b[0m mm\n"));
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "\nred mm\n");
+    out.set_color(id(), true);
+    out.push(id(), &Frame::new("\x1b[31mred\x1b[0m\n"));
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "\x1b[31mred\x1b[0m\n\x1b[36m> \x1b[0m");
+}
+
+#[test]
+fn past_its_bound_a_client_is_doomed_once_and_holds_nothing() {
+    let mut out = opened(10 + PROMPT.len());
+    let frame = Frame::new("123456");
+    out.push(id(), &frame);
+    assert_eq!(out.take_doomed(), vec![]);
+    out.push(id(), &frame);
+    out.push(id(), &frame);
+    assert_eq!(out.take_doomed(), vec![id()]);
+    assert_eq!(out.take_doomed(), vec![]);
+    assert_eq!(out.unsent(id()), 0);
+    assert_eq!(out.round.holders, 0);
+}
+
+#[test]
+fn not_even_the_prompt_goes_past_the_bound() {
+    let limit = 100;
+    let mut out = opened(limit);
+    out.set_prompting(id(), true);
+    turn(&mut out);
+    out.push(id(), &Frame::new("a\n"));
+    turn(&mut out);
+    write(&mut out, "a\n".len() + 1);
+    let begun = PROMPT.len() - 1 + ERASE_LINE.len();
+    out.push(id(), &Frame::new("x".repeat(limit - begun - PROMPT.len())));
+    turn(&mut out);
+    assert_eq!(out.take_doomed(), vec![]);
+    assert_eq!(out.unsent(id()), limit);
+    let mut out = opened(limit);
+    out.push(id(), &Frame::new("x".repeat(limit - PROMPT.len() + 1)));
+    assert_eq!(out.take_doomed(), vec![id()]);
+}
+
+#[test]
+fn the_bound_itself_is_allowed_and_a_closed_client_holds_nothing() {
+    let mut out = opened(100);
+    assert!(!out.is_empty());
+    let frame = Frame::new("x".repeat(100 - PROMPT.len()));
+    assert!((frame.len(), frame.is_empty()) == (100 - PROMPT.len(), false));
+    out.push(id(), &frame);
+    assert_eq!(out.take_doomed(), vec![]);
+    let other = ConnId::new(7, 1).unwrap();
+    out.open(other);
+    out.push(other, &Frame::new("abc"));
+    assert_eq!(out.unsent_in_all(), frame.len() + 3);
+    out.close(id());
+    assert_eq!((out.unsent(id()), out.unsent_in_all()), (0, 3));
+    assert_eq!(out.round.holders, 1);
+    out.close(other);
+    assert!(out.is_empty() && Frame::new("").is_empty());
+}
+
+#[test]
+fn a_prompt_that_was_taken_back_is_not_counted() {
+    let mut out = opened(1000);
+    out.set_prompting(id(), true);
+    for n in 1..4 {
+        out.push(id(), &Frame::new("abc\n"));
+        turn(&mut out);
+        assert_eq!(out.unsent(id()), 4 * n + PROMPT.len());
+    }
+    // A prompt of which nothing has left can be taken back, also when it is all there is.
+    write(&mut out, 4 * 3);
+    out.push(id(), &Frame::new("d\n"));
+    assert_eq!(write(&mut out, 99), "d\n");
+}
+
+#[test]
+fn who_has_no_prompt_or_is_doomed_gets_none_redrawn() {
+    let mut out = opened(1000);
+    out.redraw_prompt(id());
+    assert!(!out.has_news());
+    out.set_prompting(id(), true);
+    out.redraw_prompt(id());
+    assert_eq!(out.take_dirty().collect::<Vec<_>>(), [id()]);
+    out.end_turn(id());
+    // Setting it again hides nothing.
+    out.set_prompting(id(), true);
+    assert_eq!(out.unsent(id()), PROMPT.len());
+    out.push(id(), &Frame::new("x".repeat(2000)));
+    turn(&mut out);
+    out.redraw_prompt(id());
+    assert!(out.take_doomed() == [id()] && !out.has_news() && out.unsent(id()) == 0);
+}
+
+#[test]
+fn a_long_reply_has_the_room_that_is_left() {
+    let limit = crate::limits::DEFAULT_SEND_QUEUE_BYTES;
+    let mut out = opened(limit);
+    assert_eq!(out.reply_room(id()), max_reply_bytes(limit));
+    out.push(id(), &Frame::new("x".repeat(limit - 10_000)));
+    assert_eq!(out.reply_room(id()), 10_000 - MAX_RENDERED_MESSAGE);
+    out.push(id(), &Frame::new("x".repeat(out.reply_room(id()))));
+    assert_eq!(out.take_doomed(), vec![]);
+    assert_eq!(out.reply_room(id()), 0);
+}
+
+/// What the next write to this client would lend, piece by piece.
+fn pieces(out: &Outboxes, id: ConnId) -> Vec<String> {
+    let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+    let filled = out.slices(id, &mut slices);
+    slices[..filled].iter().map(|s| String::from_utf8(s.to_vec()).unwrap()).collect()
+}
+
+fn other(slot: usize) -> ConnId {
+    ConnId::new(slot, 1).unwrap()
+}
+
+#[test]
+fn what_is_said_to_many_stands_once_in_the_round_and_follows_on() {
+    let mut out = Outboxes::new(1000);
+    let ids: Vec<_> = (0..100).map(other).collect();
+    ids.iter().for_each(|id| out.open(*id));
+    out.broadcast(&ids, &Frame::new("hello\n"));
+    out.broadcast(&ids, &Frame::new("again\n"));
+    assert_eq!((out.round.len(), out.round.holders), (ERASE_LINE.len() + 12, 100));
+    for id in &ids {
+        assert_eq!(pieces(&out, *id), ["hello\nagain\n"]);
+    }
+    // A former tenant of a slot gets nothing and makes nothing be placed.
+    out.push(ConnId::new(5, 9).unwrap(), &Frame::new("x"));
+    assert_eq!(out.round.len(), ERASE_LINE.len() + 12);
+}
+
+#[test]
+fn a_round_ends_when_nobody_holds_any_of_it() {
+    let mut out = opened(1000);
+    out.open(other(2));
+    out.broadcast(&[id(), other(2)], &Frame::new("abc"));
+    assert_eq!(write(&mut out, 2), "ab");
+    out.keep(other(2));
+    assert_eq!((out.round.holders, out.unsent(other(2))), (1, 3));
+    assert_eq!(write(&mut out, 9), "c");
+    assert_eq!((out.round.holders, out.round.len()), (0, ERASE_LINE.len()));
+    // What was kept is followed by what comes, and both leave in order.
+    out.broadcast(&[other(2)], &Frame::new("def"));
+    assert_eq!(pieces(&out, other(2)), ["abc", "def"]);
+    out.advance(other(2), 4);
+    out.keep(other(2));
+    assert_eq!(pieces(&out, other(2)), ["ef"]);
+    out.close(other(2));
+    assert_eq!(out.round.holders, 0);
+}
+
+#[test]
+fn one_who_is_doomed_does_not_end_the_round_for_the_others() {
+    let mut out = opened(100);
+    out.open(other(2));
+    out.push(id(), &Frame::new("x".repeat(80)));
+    out.keep(id());
+    out.broadcast(&[id(), other(2)], &Frame::new("0123456789"));
+    assert_eq!(out.take_doomed(), [id()]);
+    assert_eq!(pieces(&out, other(2)), ["0123456789"]);
+}
+
+#[test]
+fn a_round_without_end_is_copied_and_begun_anew() {
+    let mut out = opened(2 * MAX_ROUND_BYTES);
+    let mut owed = 0;
+    while !out.is_full() {
+        out.push(id(), &Frame::new("x".repeat(1000)));
+        owed += 1000;
+    }
+    assert!((ROUND_BYTES..ROUND_BYTES + 1000).contains(&out.round.len()));
+    while owed + 1000 < 2 * MAX_ROUND_BYTES - PROMPT.len() {
+        out.push(id(), &Frame::new("x".repeat(1000)));
+        owed += 1000;
+        assert!(out.round.len() <= MAX_ROUND_BYTES);
+    }
+    assert_eq!((out.unsent(id()), out.take_doomed()), (owed, vec![]));
+    while out.unsent(id()) > 0 {
+        owed -= write(&mut out, 77_777).len();
+    }
+    assert_eq!((owed, out.round.holders), (0, 0));
+    assert!(out.round.color.capacity() <= ROUND_BYTES);
+    assert_eq!(out.boxes.get(id()).unwrap().rest.capacity(), 0);
+}
+
+#[test]
+fn those_with_colors_and_those_without_get_their_own_text() {
+    let mut out = opened(1000);
+    out.open(other(2));
+    out.set_color(other(2), false);
+    for text in ["\x1b[31mone\x1b[0m\n", "\x1b[31mtwo\x1b[0m\n"] {
+        out.broadcast(&[id(), other(2)], &Frame::new(text));
+    }
+    assert_eq!(pieces(&out, other(2)), ["one\ntwo\n"]);
+    // What was said before the change stays as it was.
+    out.set_color(other(2), true);
+    out.broadcast(&[id(), other(2)], &Frame::new("\x1b[31mthree\x1b[0m\n"));
+    assert_eq!(pieces(&out, other(2)), ["one\ntwo\n", "\x1b[31mthree\x1b[0m\n"]);
+    assert_eq!(
+        write(&mut out, 999),
+        "\x1b[31mone\x1b[0m\n\x1b[31mtwo\x1b[0m\n\x1b[31mthree\x1b[0m\n"
+    );
+}
+
+#[test]
+fn the_room_of_what_is_kept_is_little_more_than_that() {
+    let mut out = opened(1 << 20);
+    for _ in 0..500 {
+        out.push(id(), &Frame::new("x".repeat(1000)));
+        out.keep(id());
+        write(&mut out, 100);
+        let outbox = out.boxes.get(id()).unwrap();
+        assert!(outbox.rest.capacity() <= outbox.bytes + outbox.bytes / 2 + 2000);
+    }
+}
+
+#[test]
+fn the_room_of_many_pieces_is_given_back_and_that_of_few_kept() {
+    let mut out = opened(100_000);
+    out.open(other(2));
+    let room = |out: &Outboxes| out.boxes.get(id()).unwrap().fresh.capacity();
+    // What others are told between makes pieces of what follows on otherwise.
+    let say = |out: &mut Outboxes, times: usize| {
+        for _ in 0..times {
+            out.push(id(), &Frame::new("ab"));
+            out.push(other(2), &Frame::new("ab"));
+        }
+    };
+    say(&mut out, 10);
+    let few = room(&out);
+    assert!((10..=KEPT_PIECES).contains(&few));
+    write(&mut out, 20);
+    assert_eq!(room(&out), few);
+    say(&mut out, 60);
+    assert!(room(&out) > KEPT_PIECES);
+    write(&mut out, 119);
+    assert!(room(&out) > KEPT_PIECES);
+    write(&mut out, 1);
+    assert_eq!(room(&out), 0);
+}
