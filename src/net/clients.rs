@@ -468,5 +468,9 @@ impl Server {
                 Admission::Refused => self.refusals -= 1,
             }
         }
+        // The room of a crowd is given back when it has gone.
+        if self.conns.len() < self.conns.capacity() / 4 {
+            self.conns.shrink_to_fit();
+        }
     }
 }
