@@ -24,7 +24,8 @@ const ALARM: Token = Token(usize::MAX);
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// How long nothing has to come for it to be quiet: longer than arrivals are held back.
 const QUIET: Duration = Duration::from_millis(1200);
-/// How long it is waited for that.
+/// How long it is waited for that, and for somebody's log-in.
+const SETTLING: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Client {
@@ -193,7 +194,7 @@ impl Driver {
 
     /// Waits until nothing more comes.
     pub(super) fn settle(&mut self) -> Outcome<()> {
-        let patience = Instant::now() + PATIENCE;
+        let patience = Instant::now() + SETTLING;
         let (mut received, mut since) = (self.received, Instant::now());
         while since.elapsed() < QUIET && Instant::now() < patience {
             self.turn(Instant::now() + LONGEST_WAIT)?;

@@ -15,7 +15,7 @@ use super::server::Target;
 use super::tally::Tally;
 
 /// A core that is used more than this is busy.
-const BUSY: f64 = 0.9;
+const BUSY_PERCENT: f64 = 90.0;
 
 /// A line on standard error each second, in place; where that is no terminal, every five.
 pub(super) struct Progress {
@@ -115,7 +115,6 @@ impl Report {
     pub(super) fn traffic(&mut self, tally: &Tally, usage: Usage) {
         let (messages, deliveries) = (tally.messages, tally.deliveries);
         let wall = usage.wall.as_secs_f64();
-        let driver = usage.driver.as_secs_f64();
         self.set("messages", messages);
         self.set("deliveries", deliveries);
         self.set("wall_s", round(wall));
@@ -129,15 +128,10 @@ impl Report {
             self.line(format!(
                 "{rate:.0} deliveries for a second of the server's processor, {each:.0} ns each"
             ));
-            let bound = driver > BUSY * wall && server < BUSY * wall;
-            self.set("driver_bound", bound);
-            if bound {
-                self.line("the driver is the bottleneck here, not the server".to_owned());
-            }
         }
     }
 
-    /// Processor time alone.
+    /// Processor time alone, and who had none left.
     pub(super) fn usage(&mut self, usage: Usage) {
         let wall = usage.wall.as_secs_f64();
         let driver = usage.driver.as_secs_f64();
@@ -152,6 +146,13 @@ impl Report {
             None => self.set("server_cpu_s", Value::Null),
         }
         self.line(line);
+        if let Some(server) = usage.server {
+            let bound = share(driver) > BUSY_PERCENT && share(server.as_secs_f64()) < BUSY_PERCENT;
+            self.set("driver_bound", bound);
+            if bound {
+                self.line("the driver is the bottleneck here, not the server".to_owned());
+            }
+        }
     }
 
     /// Latencies, under names that begin like this.

@@ -87,6 +87,7 @@ pub(super) fn everything(options: &Options) -> Outcome<Report> {
     "everything".clone_into(&mut driver.progress.phase);
     driver.talk_closed(in_flight)?;
     let mut handshakes = Handshakes::new(target.tls_route()?);
+    driver.done.clear();
     let (checked, answered) = (checks(&driver, &guessers), checks(&driver, &askers));
     let usage = crowd.measure_with(&mut driver, &target, |driver, until| {
         while Instant::now() < until {
