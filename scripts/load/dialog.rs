@@ -90,6 +90,12 @@ impl Dialog {
         (self.at >= self.steps.len()).then_some(self.end)
     }
 
+    /// What it waits for.
+    pub(super) fn awaited(&self) -> String {
+        let text = self.steps.get(self.at).map_or(&b""[..], |step| &step.wait);
+        String::from_utf8_lossy(text).into_owned()
+    }
+
     /// Whether the server may close now.
     pub(super) fn may_be_closed(&self) -> bool {
         self.ended() == Some(End::Closed)

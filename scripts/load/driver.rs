@@ -141,6 +141,7 @@ impl Driver {
         at_once: usize,
         mut next: impl FnMut(usize) -> (Route, Dialog),
     ) -> Outcome<Duration> {
+        let at_once = self.protocol.at_once(at_once);
         let (mut begun, mut longest) = (self.present(), Duration::ZERO);
         let mut open = 0;
         let mut until = Instant::now() + PATIENCE;
@@ -159,10 +160,25 @@ impl Driver {
                 until = Instant::now() + PATIENCE;
             }
             if Instant::now() > until {
-                return Err(format!("{open} clients did not get through their log-in").into());
+                return Err(format!("{open} log-ins hang; {}", self.first_waiting()).into());
             }
         }
         Ok(longest)
+    }
+
+    /// What the first client waits for that has a dialog.
+    fn first_waiting(&self) -> String {
+        let clients = self.clients.iter().enumerate();
+        let mut waiting = clients.filter_map(|(n, client)| {
+            let client = client.as_ref()?;
+            let tail = String::from_utf8_lossy(&client.tail).into_owned();
+            Some(format!(
+                "client {n} waits for {:?}, after {} bytes that end in {tail:?}",
+                client.dialog.as_ref()?.awaited(),
+                client.received
+            ))
+        });
+        waiting.next().unwrap_or_else(|| "nobody waits".to_owned())
     }
 
     /// An error if the server closed on somebody.

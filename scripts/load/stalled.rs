@@ -15,8 +15,9 @@ pub(super) fn stalled(options: &Options) -> Outcome<Report> {
     let mut crowd = Crowd::new(options, 50, 200, 10);
     crowd.senders = options.senders.unwrap_or(1).min(crowd.clients - 1);
     let rate = options.rate.unwrap_or(500);
-    // The one who will stop comes last, so that it sends nothing; somebody else looks on.
-    let (who, watcher) = (crowd.clients - 1, 0);
+    // The one who will stop comes last, so that it sends nothing; somebody else looks on, who in IRC
+    // had better not be the only one who talks.
+    let (who, watcher) = (crowd.clients - 1, crowd.clients - 2);
     let target = Target::open(options, &Settings::default())?;
     let mut report = Report::new(options, &target);
     crowd.describe(&mut report);
