@@ -123,10 +123,10 @@ impl Floor {
                 self.accept(registry)?;
                 continue;
             }
-            if event.is_writable() {
-                if let Some(Some(client)) = self.clients.get_mut(n) {
-                    client.send_backlog();
-                }
+            if event.is_writable()
+                && let Some(Some(client)) = self.clients.get_mut(n)
+            {
+                client.send_backlog();
             }
             if event.is_readable() {
                 self.read(n);

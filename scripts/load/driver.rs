@@ -3,6 +3,8 @@
 //! It is to be faster than any server: one buffer for all reads, nothing allocated for a delivery, one
 //! look at the clock for each read, and one write for all that a sender says in a turn.
 
+mod talk;
+
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,7 @@ use super::protocol::{self, Found, Payload, Protocol};
 use super::report::Progress;
 use super::stream::{Route, Stream};
 use super::tally::Tally;
+use talk::Pace;
 
 const READ_BUFFER_BYTES: usize = 256 * 1024;
 const EVENTS_PER_TURN: usize = 1024;
@@ -40,19 +43,6 @@ struct Client {
     tail: Vec<u8>,
     received: u64,
     began: Instant,
-}
-
-/// Who sends when.
-enum Pace {
-    Silent,
-    /// The next message when one of the sender's own has reached everybody.
-    Closed,
-    /// Message `n` at `start + n * interval`, the senders in turn.
-    Open {
-        start: Instant,
-        interval: Duration,
-        next: u32,
-    },
 }
 
 /// A text that one client waits for besides.
@@ -264,78 +254,6 @@ impl Driver {
 
     fn client(&self, n: usize) -> Option<&Client> {
         self.clients.get(n).and_then(Option::as_ref)
-    }
-
-    // ---- What is said --------------------------------------------------------------------------
-
-    /// So many messages in flight from now on.
-    pub(super) fn talk_closed(&mut self, in_flight: usize) -> Outcome<()> {
-        self.pace = Pace::Closed;
-        let senders = self.tally.senders().max(1);
-        self.tally.completed.extend((0..in_flight).map(|n| n % senders));
-        self.say_next()
-    }
-
-    /// So many messages a second from now on.
-    pub(super) fn talk_open(&mut self, rate: u32) {
-        let interval = Duration::from_secs(1) / rate.max(1);
-        self.pace = Pace::Open { start: Instant::now() + interval, interval, next: 0 };
-    }
-
-    /// Nobody says anything more; waits until all have what was said. What they do not get within
-    /// five seconds is lost.
-    pub(super) fn fall_silent(&mut self) -> Outcome<()> {
-        self.pace = Pace::Silent;
-        self.tally.measuring = false;
-        let patience = Instant::now() + Duration::from_secs(5);
-        while self.tally.in_flight() > 0 && Instant::now() < patience {
-            self.turn(Instant::now() + LONGEST_WAIT)?;
-        }
-        self.tally.lost += self.tally.missing();
-        Ok(())
-    }
-
-    fn say_next(&mut self) -> Outcome<()> {
-        match self.pace {
-            Pace::Silent => self.tally.completed.clear(),
-            Pace::Closed => {
-                let mut completed = std::mem::take(&mut self.tally.completed);
-                // All that one sender says in a turn leaves in one write.
-                completed.sort_unstable();
-                for run in completed.chunk_by(|a, b| a == b) {
-                    let now = Instant::now();
-                    if let Some(&sender) = run.first() {
-                        self.say(sender, run.len(), now);
-                    }
-                }
-                completed.clear();
-                self.tally.completed.append(&mut completed);
-            }
-            Pace::Open { start, interval, mut next } => {
-                self.tally.completed.clear();
-                let now = Instant::now();
-                let mut due = start + interval * next;
-                while due <= now {
-                    self.say(next as usize % self.tally.senders().max(1), 1, due);
-                    next += 1;
-                    due = start + interval * next;
-                }
-                self.pace = Pace::Open { start, interval, next };
-                self.alarm.set(due.saturating_duration_since(Instant::now()))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn say(&mut self, sender: usize, count: usize, at: Instant) {
-        let Some(Some(client)) = self.clients.get_mut(sender) else { return };
-        for _ in 0..count {
-            let sequence = self.tally.send(sender, at);
-            let payload = self.payload.render(sender, sequence);
-            self.protocol.say(&mut client.stream.out, payload);
-        }
-        let result = client.stream.flush();
-        self.note_end(sender, result);
     }
 
     // ---- The loop ------------------------------------------------------------------------------

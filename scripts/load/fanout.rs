@@ -55,7 +55,7 @@ impl Crowd {
 
     /// Lets them go on, after a warm-up, for the time that is measured.
     pub(super) fn measure(&self, driver: &mut Driver, target: &Target) -> Outcome<Usage> {
-        self.measure_with(driver, target, |driver, until| driver.run_until(until))
+        self.measure_with(driver, target, Driver::run_until)
     }
 
     /// The same, with something else going on, too.
@@ -82,8 +82,10 @@ pub(super) fn name(n: usize) -> String {
 }
 
 pub(super) fn fanout(options: &Options) -> Outcome<Report> {
-    let crowd = Crowd::new(options, 100, 60, 5);
+    let mut crowd = Crowd::new(options, 100, 60, 5);
     let in_flight = options.in_flight.unwrap_or(100);
+    // Others would never get to talk.
+    crowd.senders = crowd.senders.min(in_flight);
     run(options, crowd, |driver, report| {
         "fanout".clone_into(&mut driver.progress.phase);
         report.set("in_flight", in_flight);

@@ -65,8 +65,9 @@ pub(super) fn storm(options: &Options) -> Outcome<Report> {
 
 pub(super) fn everything(options: &Options) -> Outcome<Report> {
     const GUESSERS: usize = 4;
-    let crowd = Crowd::new(options, 100, 60, 10);
+    let mut crowd = Crowd::new(options, 100, 60, 10);
     let (in_flight, cost) = (options.in_flight.unwrap_or(100), options.cost.unwrap_or(10));
+    crowd.senders = crowd.senders.min(in_flight);
     let service = Gemini::start(|_, _| long_answer());
     let dns = Dns::start(Manner::Honest);
     let mut settings = with_cost(cost);
