@@ -10,6 +10,8 @@
 //! Only `net` knows sockets, the poll and the clock; everything else is told the time and given
 //! bytes or lines (`tests/architecture.rs` holds this).
 
+#![forbid(unsafe_code)]
+
 pub mod chat;
 pub mod config;
 pub mod dns;

@@ -88,6 +88,10 @@ pub const PASSWORD_SLICE: std::ops::RangeInclusive<Duration> =
     Duration::from_micros(150)..=Duration::from_millis(1);
 /// The share: one part for passwords to so many for the rest of the turn.
 pub const PASSWORD_SHARE: u32 = 4;
+/// Connections that are worth giving memory back for when three quarters of them have gone.
+pub const CROWD: usize = 64;
+/// How long after that it is done: when all that remembers them for a moment has forgotten.
+pub const GIVE_BACK_DELAY: Duration = Duration::from_secs(2);
 /// Refusals that are logged in one second; further ones are counted.
 pub const REFUSALS_LOGGED_PER_SEC: u32 = 100;
 

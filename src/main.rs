@@ -84,13 +84,28 @@ fn serve(config: &Config) -> Result<ExitCode, String> {
     let mut server = Server::bind(config).map_err(|e| e.to_string())?;
     print(&start_lines(&server));
     log::info!("ready on {}", addresses(server.addrs(false), server.addrs(true)));
-    match server.run() {
+    match server.run(give_back_memory) {
         Ok(Ended::Gracefully) => {
             log::info!("ended");
             Ok(ExitCode::SUCCESS)
         }
         Ok(Ended::AtOnce) => Ok(ExitCode::FAILURE),
         Err(e) => Err(format!("Error: poll: {e}")),
+    }
+}
+
+/// Gives free memory back to the system. glibc does so by itself only at the top of its heap, where
+/// something always stays: of 24 MiB that 5000 TLS users took 19 were kept when they had gone. Other
+/// allocators (musl's) need no telling.
+fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        #[allow(unsafe_code)]
+        // SAFETY: malloc_trim(3) may be called at any time, and is declared as glibc has it.
+        unsafe extern "C" {
+            safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
+        }
+        malloc_trim(0);
     }
 }
 

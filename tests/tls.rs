@@ -444,3 +444,18 @@ fn without_the_plain_port_only_tls_is_left() {
     alice.read_to_end();
     eventually("she is gone", || server.log().contains("alice left from"));
 }
+
+#[test]
+fn the_memory_of_a_crowd_goes_back_to_the_system_when_it_has_gone() {
+    let unlimited = [("CHAT_MAX_CONNECTIONS_PER_IP", "0"), ("CHAT_TLS_MAX_HANDSHAKES", "1000")];
+    let server = Server::with_tls(&unlimited);
+    let (addr, config) = (server.tls_addr.unwrap(), config(&TLS13));
+    // What one client needs for the first time stays.
+    drop(handshake(addr, &config));
+    let before = server.status("VmRSS");
+    let crowd: Vec<_> = (0..400).map(|_| handshake(addr, &config)).collect();
+    let most = server.status("VmRSS");
+    assert!(most > before + 1200, "{before} KiB, with all {most}");
+    drop(crowd);
+    eventually("most of it is back", || server.status("VmRSS") < before + (most - before) / 3);
+}

@@ -131,7 +131,6 @@ impl Driver {
         at_once: usize,
         mut next: impl FnMut(usize) -> (Route, Dialog),
     ) -> Outcome<Duration> {
-        let at_once = self.protocol.at_once(at_once);
         let (mut begun, mut longest) = (self.present(), Duration::ZERO);
         let mut open = 0;
         let mut until = Instant::now() + PATIENCE;

@@ -31,12 +31,6 @@ impl Protocol {
         self != Self::Irc
     }
 
-    /// How many may log in at a time if it would be so many: no more than the listener's backlog, past
-    /// which the kernel lets a client believe that it is connected. Ten is what IRC servers have.
-    pub(super) fn at_once(self, wanted: usize) -> usize {
-        if self == Self::Irc { wanted.min(8) } else { wanted }
-    }
-
     /// Logs in by this name, and stays.
     pub(super) fn login(self, name: &str) -> Dialog {
         let mut dialog = Dialog::new(End::Stay);

@@ -158,11 +158,6 @@ impl Tally {
         }
     }
 
-    /// Messages that not everybody has.
-    pub(super) fn in_flight(&self) -> usize {
-        self.senders.iter().map(|sender| sender.flights.len()).sum()
-    }
-
     /// Deliveries that are still missing.
     pub(super) fn missing(&self) -> u64 {
         let flights = self.senders.iter().flat_map(|sender| &sender.flights);

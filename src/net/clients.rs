@@ -20,8 +20,8 @@ use crate::chat::protocol::Protocol;
 use crate::chat::{CloseReason, Event};
 use crate::id::ConnId;
 use crate::limits::{
-    DRAIN_TIMEOUT, FLUSH_TIME, FLUSH_TIMEOUT, HANDSHAKE_TIMEOUT, LINES_PER_TURN,
-    MAX_REFUSALS_CLOSING, READ_BYTES_PER_TURN,
+    CROWD, DRAIN_TIMEOUT, FLUSH_TIME, FLUSH_TIMEOUT, GIVE_BACK_DELAY, HANDSHAKE_TIMEOUT,
+    LINES_PER_TURN, MAX_REFUSALS_CLOSING, READ_BYTES_PER_TURN,
 };
 use crate::line::MARK_ANSWER;
 use crate::outbox::Frame;
@@ -110,6 +110,7 @@ impl Server {
             self.acceptor.handshake_begun();
         }
         self.conns.insert(conn);
+        self.most_conns = self.most_conns.max(self.conns.len());
         self.outboxes.open(id);
         Some(id)
     }
@@ -452,7 +453,7 @@ impl Server {
     }
 
     /// Frees the slots of what was closed in this turn. Dropping a socket takes it out of the poll.
-    pub(super) fn reap(&mut self) {
+    pub(super) fn reap(&mut self, now: Instant) {
         for id in std::mem::take(&mut self.closed) {
             if self.conns.get(id.slot()).is_none_or(|conn| conn.id != id) {
                 continue;
@@ -468,9 +469,9 @@ impl Server {
                 Admission::Refused => self.refusals -= 1,
             }
         }
-        // The room of a crowd is given back when it has gone.
-        if self.conns.len() < self.conns.capacity() / 4 {
-            self.conns.shrink_to_fit();
+        let has_gone = self.most_conns >= CROWD && self.conns.len() < self.most_conns / 4;
+        if has_gone && self.give_back.is_none() {
+            self.give_back = Some(now + GIVE_BACK_DELAY);
         }
     }
 }

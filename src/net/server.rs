@@ -55,6 +55,10 @@ pub struct Server {
     pub(super) certificate: Option<Certificate>,
     outbound: Option<Outbound>,
     pub(super) conns: Slab<Conn>,
+    /// The most connections there were since memory was last given back.
+    pub(super) most_conns: usize,
+    /// When that is done again: some time after a crowd has gone, when nobody remembers it.
+    pub(super) give_back: Option<Instant>,
     pub(super) outboxes: Outboxes,
     pub(super) chat: Chat,
     pub(super) jobs: Jobs,
@@ -167,6 +171,8 @@ impl Server {
             poll,
             signals,
             conns: Slab::new(),
+            most_conns: 0,
+            give_back: None,
             outboxes: Outboxes::new(config.send_queue_bytes),
             chat: Chat::new(config.chat.clone()),
             jobs: Jobs::default(),
@@ -203,11 +209,12 @@ impl Server {
         self.outbound.is_some()
     }
 
-    /// Serves until a signal ends it.
+    /// Serves until a signal ends it. Calls `give_back` when a crowd has gone: it may give the memory
+    /// that is free now back to the system.
     ///
     /// # Errors
     /// The poll itself failed, which leaves nothing to go on with.
-    pub fn run(&mut self) -> io::Result<Ended> {
+    pub fn run(&mut self, give_back: fn()) -> io::Result<Ended> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         let mut clock = read_clock();
         loop {
@@ -218,6 +225,12 @@ impl Server {
             let now = read_clock();
             if self.turn(now, &events) == Some(Ended::AtOnce) {
                 return Ok(Ended::AtOnce);
+            }
+            if self.give_back.is_some_and(|at| at <= now) {
+                self.give_back = None;
+                self.most_conns = self.conns.len();
+                self.conns.shrink_to_fit();
+                give_back();
             }
             clock = read_clock();
             self.longest_turn = self.longest_turn.max(clock.duration_since(now));
@@ -252,7 +265,7 @@ impl Server {
         if !self.jobs.is_empty() {
             self.work_on_passwords(now);
         }
-        self.reap();
+        self.reap(now);
         ended
     }
 
@@ -273,6 +286,7 @@ impl Server {
             self.timers.next(),
             self.acceptor.poll_timeout(),
             self.outbound.as_ref().and_then(Outbound::poll_timeout),
+            self.give_back,
             self.shutdown,
         ];
         let next = deadlines.into_iter().flatten().min()?;
