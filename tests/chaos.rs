@@ -152,8 +152,8 @@ fn at_rest(server: &Server, before: Option<&Footprint>) -> Footprint {
         let wanted = format!("{} descriptors, as before", before.descriptors);
         eventually(&wanted, || server.descriptors() == before.descriptors);
     }
-    // The last that was said is forgotten by itself.
-    std::thread::sleep(Duration::from_millis(1200));
+    // The last that was said is forgotten by itself, and the memory of the crowd given back.
+    std::thread::sleep(Duration::from_millis(2500));
     let ticks = server.cpu_ticks();
     std::thread::sleep(Duration::from_secs(1));
     assert!(server.cpu_ticks() - ticks <= 2, "the loop turns without work");
