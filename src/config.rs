@@ -18,6 +18,7 @@ use crate::chat;
 use crate::chat::assistant::AssistantSettings;
 use crate::dns::name_server;
 use crate::limits::{DEFAULT_SEND_QUEUE_BYTES, MIN_SEND_QUEUE_BYTES};
+use crate::network::{Access, Networks};
 use crate::password::COSTS;
 
 /// Everything that can be set.
@@ -35,6 +36,10 @@ pub struct Config {
     pub max_connections: Option<usize>,
     /// `CHAT_MAX_CONNECTIONS_PER_IP`; 0 is no limit.
     pub max_connections_per_ip: u32,
+    /// `CHAT_ALLOW_FROM` and `CHAT_DENY_FROM`: which addresses may connect.
+    pub access: Access,
+    /// `CHAT_PROXY_FROM`: the proxies whose PROXY protocol header is required and believed.
+    pub proxies: Networks,
     /// What the chat itself is told.
     pub chat: chat::Settings,
     /// `CHAT_SEND_QUEUE_BYTES`: unsent output of one client.
@@ -49,6 +54,8 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     /// The assistant's settings.
     pub gemini: Gemini,
+    /// Where the `.env` file is, if there is one, to be read again.
+    pub directory: PathBuf,
 }
 
 /// Where the certificate is, and its key.
@@ -202,10 +209,11 @@ impl Config {
                 return Err(ConfigError::NotText(name));
             }
         }
-        Self::parse(|name| std::env::var(name).ok().or_else(|| file.get(name).cloned()))
+        let get = |name: &str| std::env::var(name).ok().or_else(|| file.get(name).cloned());
+        Ok(Self { directory: directory.to_owned(), ..Self::parse(get)? })
     }
 
-    /// From a function that gives the value of a variable.
+    /// From a function that gives the value of a variable; the directory is the working directory.
     ///
     /// # Errors
     /// The first value that cannot be read.
@@ -230,6 +238,11 @@ impl Config {
                 10,
                 0..=1_000_000,
             )?,
+            access: Access {
+                allow: vars.networks("CHAT_ALLOW_FROM")?,
+                deny: vars.networks("CHAT_DENY_FROM")?,
+            },
+            proxies: vars.networks("CHAT_PROXY_FROM")?,
             chat: chat::Settings {
                 messages_per_window: vars.number("CHAT_MESSAGES_PER_WINDOW", 5, 0..=1000)?,
                 rate_window,
@@ -257,6 +270,7 @@ impl Config {
             )?,
             log_file: vars.path("CHAT_LOG_FILE"),
             gemini,
+            directory: PathBuf::from("."),
         })
     }
 }
@@ -374,6 +388,11 @@ impl Vars<'_> {
         self.number(name, default, range).map(Duration::from_secs)
     }
 
+    fn networks(&self, name: &'static str) -> Result<Networks, ConfigError> {
+        let allowed = "networks such as 10.0.0.0/8,2001:db8::/32,192.0.2.1";
+        self.read(name, Networks::default(), allowed, |text| text.parse().ok())
+    }
+
     /// An address and port, `:port` for all addresses, or `off`.
     fn listen(&self, name: &'static str, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
         let all = |port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
@@ -424,8 +443,14 @@ mod tests {
             ("CHAT_LOG_LEVEL", "DEBUG"),
             ("CHAT_NAMESERVERS", "192.0.2.1, 192.0.2.2:5353,[2001:db8::2]:54,2001:db8::3,[::4]"),
             ("GEMINI_API_KEY", "secret-key"),
+            ("CHAT_ALLOW_FROM", "192.0.2.0/24"),
+            ("CHAT_DENY_FROM", "192.0.2.1"),
+            ("CHAT_PROXY_FROM", "10.0.0.0/8"),
         ])
         .unwrap();
+        assert_eq!(config.access.allow.to_string(), "192.0.2.0/24");
+        assert_eq!(config.access.deny.to_string(), "192.0.2.1/32");
+        assert_eq!(config.proxies.to_string(), "10.0.0.0/8");
         assert_eq!(config.listen, "127.0.0.1:0".parse().ok());
         assert_eq!(config.tls_listen, None);
         assert_eq!(config.chat.idle_timeout, Some(Duration::from_secs(5)));
@@ -476,6 +501,9 @@ mod tests {
             ("CHAT_NAMESERVERS", "192.0.2.1:0"),
             ("CHAT_NAMESERVERS", "192.0.2.1,[[2001:db8::1]"),
             ("CHAT_NAMESERVERS", "192.0.2.1]"),
+            ("CHAT_ALLOW_FROM", "10.0.0.0/33"),
+            ("CHAT_DENY_FROM", "example.com"),
+            ("CHAT_PROXY_FROM", "10.0.0.1,"),
             ("GEMINI_BASE_URL", "http://example.com"),
             ("GEMINI_MODEL", "a/b"),
             ("CHAT_LISTEN", ":99999"),

@@ -181,6 +181,11 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 pub const KEEPALIVE_PROBES: u32 = 4;
 /// How long sent data may stay unacknowledged (RFC 5482), where keep-alive does not probe.
 pub const USER_TIMEOUT: Duration = Duration::from_secs(120);
+/// Bytes of a proxy's header. Without what may be appended the longest has 232 (a pair of Unix
+/// socket names); TLS certificates that some append are not meant for us.
+pub const MAX_PROXY_HEADER_BYTES: usize = 4 * 1024;
+/// How long that header may take: it is sent with the first packet.
+pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last words of a closing connection may take to leave.

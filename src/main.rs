@@ -155,9 +155,14 @@ fn summary(config: &Config, plan: &Plan) -> String {
     let idle = chat.idle_timeout.map_or(0, |idle| idle.as_secs());
     let log =
         config.log_file.as_ref().map_or(String::new(), |path| format!(", {}", path.display()));
+    let proxies = match config.proxies.is_empty() {
+        true => String::new(),
+        false => format!("; proxies believed: {}", config.proxies),
+    };
     format!(
         "Would listen on: {}\n\
          Connections: {} in all, from one address: {}\n\
+         May connect: {}{proxies}\n\
          Rate limit: {rate}\n\
          History: {} s; empty lobbies removed after {} s\n\
          Timeouts: name {} s, idle {}\n\
@@ -169,6 +174,7 @@ fn summary(config: &Config, plan: &Plan) -> String {
         addresses(plan.addrs(false), plan.addrs(true)),
         plan.max_connections(),
         limit(config.max_connections_per_ip.into(), "connections"),
+        config.access,
         chat.history_age.as_secs(),
         chat.lobby_ttl.as_secs(),
         chat.login_timeout.as_secs(),

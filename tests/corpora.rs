@@ -19,6 +19,8 @@ mod harmless;
 mod http;
 #[path = "../fuzz/properties/line.rs"]
 mod line;
+#[path = "../fuzz/properties/proxy.rs"]
+mod proxy;
 #[path = "../fuzz/properties/session.rs"]
 mod session;
 #[path = "../fuzz/properties/sse.rs"]
@@ -68,4 +70,4 @@ macro_rules! corpora {
     };
 }
 
-corpora!(config, dns, gemini, http, line, session, sse, text, tls);
+corpora!(config, dns, gemini, http, line, proxy, session, sse, text, tls);

@@ -41,15 +41,15 @@ impl Chat {
         let result = match line {
             Line::TooLong => Err(NameError::TooLong(What::User)),
             Line::Complete(bytes) => {
+                if let Some(protocol) = Protocol::of_line(bytes.trim_ascii()) {
+                    return self.wrong_protocol(now, id, protocol, out);
+                }
                 let cleaned = text::clean(bytes);
                 let name = cleaned.trim();
                 if name.is_empty() {
                     // An empty line is ignored; the prompt comes again.
                     out.push(id, &Frame::new(render::NAME_PROMPT));
                     return;
-                }
-                if let Some(protocol) = Protocol::of_line(name) {
-                    return self.wrong_protocol(now, id, protocol, out);
                 }
                 self.check_name(name).map(|()| name.to_owned())
             }

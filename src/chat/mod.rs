@@ -180,6 +180,10 @@ pub enum CloseReason {
     SendQueueFull,
     /// Output waited and none of it moved for too long.
     SendStalled,
+    /// Its address may not connect, or not any more.
+    Forbidden,
+    /// A proxy that did not say whom it brings.
+    NoHeader,
     /// The connection failed.
     Failed(std::io::ErrorKind),
     /// The server ended.
@@ -197,6 +201,8 @@ impl fmt::Display for CloseReason {
             Self::WrongProtocol(protocol) => write!(f, "{protocol} on the plain port"),
             Self::SendQueueFull => f.write_str("reads too slowly: send queue full"),
             Self::SendStalled => f.write_str("reads nothing: send queue stalled"),
+            Self::Forbidden => f.write_str("not allowed to connect"),
+            Self::NoHeader => f.write_str("no PROXY protocol header"),
             Self::Failed(kind) => write!(f, "connection failed: {kind}"),
             Self::Shutdown => f.write_str("server shutdown"),
         }

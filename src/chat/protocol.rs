@@ -13,6 +13,9 @@ pub enum Protocol {
     Http,
     /// An SSH client, by its identification string (RFC 4253, section 4.2).
     Ssh,
+    /// A proxy that nobody told the server to believe, by its header (HAProxy's
+    /// `doc/proxy-protocol.txt`).
+    Proxy,
 }
 
 impl fmt::Display for Protocol {
@@ -21,6 +24,7 @@ impl fmt::Display for Protocol {
             Self::Tls => "TLS",
             Self::Http => "HTTP",
             Self::Ssh => "SSH",
+            Self::Proxy => "PROXY protocol",
         })
     }
 }
@@ -36,10 +40,18 @@ impl Protocol {
         (byte == TLS_HANDSHAKE).then_some(Self::Tls)
     }
 
-    /// From an answer to the name prompt. What it recognises has a `.` or a space in it, so that it
-    /// could not have been a name.
+    /// From an answer to the name prompt. What it recognises has a control character, a `.` or a
+    /// space in it, so that it could not have been a name.
     #[must_use]
-    pub fn of_line(line: &str) -> Option<Self> {
+    pub fn of_line(line: &[u8]) -> Option<Self> {
+        // Version 2 begins with a signature of four lines, of which this is the third.
+        if line == b"\0" {
+            return Some(Self::Proxy);
+        }
+        let line = std::str::from_utf8(line).ok()?;
+        if ["PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN"].iter().any(|v1| line.starts_with(v1)) {
+            return Some(Self::Proxy);
+        }
         if line.starts_with("SSH-2.") || line.starts_with("SSH-1.") {
             return Some(Self::Ssh);
         }
@@ -61,19 +73,23 @@ mod tests {
 
     #[test]
     fn other_protocols_are_told_from_names() {
+        let of_line = |line: &str| Protocol::of_line(line.as_bytes());
         assert_eq!(Protocol::of_first_byte(0x16), Some(Protocol::Tls));
         assert_eq!(Protocol::Tls.to_string() + &Protocol::Ssh.to_string(), "TLSSSH");
         assert_eq!(Protocol::of_first_byte(b'G'), None);
         for line in
             ["GET / HTTP/1.1", "POST /x?y HTTP/1.0", "PRI * HTTP/2.0", "M-SEARCH * HTTP/1.1"]
         {
-            assert_eq!(Protocol::of_line(line), Some(Protocol::Http), "{line}");
+            assert_eq!(of_line(line), Some(Protocol::Http), "{line}");
         }
-        assert_eq!(Protocol::of_line("SSH-2.0-OpenSSH_9.2"), Some(Protocol::Ssh));
+        assert_eq!(of_line("SSH-2.0-OpenSSH_9.2"), Some(Protocol::Ssh));
+        for line in ["PROXY TCP4 192.0.2.1 10.0.0.1 5555 8080", "PROXY UNKNOWN", "\0"] {
+            assert_eq!(of_line(line), Some(Protocol::Proxy), "{line}");
+        }
         for line in
-            ["GET", "alice", "SSH-fan", "get / HTTP/1.1", "GET / HTTP/1.1 x", "HTTP/1.1", ""]
+            ["GET", "PROXY", "SSH-fan", "get / HTTP/1.1", "GET / HTTP/1.1 x", "HTTP/1.1", ""]
         {
-            assert_eq!(Protocol::of_line(line), None, "{line}");
+            assert_eq!(of_line(line), None, "{line}");
         }
     }
 }

@@ -294,6 +294,11 @@ pub(super) fn wrong_protocol(protocol: Protocol) -> Frame {
              Connection: close\r\n\r\n{ADVICE}\n",
             ADVICE.len() + 1
         )),
+        // In the log of the proxy, or on the screen of a client that it brings.
+        Protocol::Proxy => Frame::new(
+            "\nThis server does not expect a PROXY protocol header from this address: \
+             CHAT_PROXY_FROM does not name it.\n",
+        ),
         Protocol::Ssh => Frame::new(format!("\nSSH-2.0-mio_chat\r\n{}", ssh_disconnect(ADVICE))),
     }
 }

@@ -1,120 +1,29 @@
-//! What the loop does for one connection: let it in, read its lines, write what it is owed, close it.
+//! What the loop does for one connection: read its lines, write what it is owed, close it. How it
+//! comes in is `admission`'s business.
 //!
 //! No call here closes a connection under its caller's hands: it becomes `Closed`, and its slot is
 //! freed by `reap` at the end of the turn.
 
-use std::io::{ErrorKind, Write as _};
-use std::net::SocketAddr;
+use std::io::ErrorKind;
 use std::time::Instant;
 
 use mio::event::Event as Readiness;
-use mio::net::TcpStream;
-use mio::{Interest, Token};
 
-use super::accept::{FULL, TOO_MANY};
-use super::conn::{Admission, Conn, Input, State};
+use super::conn::{Conn, Input, State};
 use super::server::{Server, read_clock};
-use super::tls::TlsSession;
-use super::transport::Transport;
 use crate::chat::protocol::Protocol;
 use crate::chat::{CloseReason, Event};
 use crate::id::ConnId;
 use crate::limits::{
     CROWD, DRAIN_TIMEOUT, FLUSH_TIME, FLUSH_TIMEOUT, GIVE_BACK_DELAY, HANDSHAKE_TIMEOUT,
-    LINES_PER_TURN, MAX_REFUSALS_CLOSING, READ_BYTES_PER_TURN,
+    LINES_PER_TURN, READ_BYTES_PER_TURN,
 };
 use crate::line::MARK_ANSWER;
 use crate::outbox::Frame;
-use crate::rate::AddrKey;
 
-// ---- Coming in -------------------------------------------------------------------------------
+// ---- Readiness ----------------------------------------------------------------------------
 
 impl Server {
-    /// Lets a client in, or turns it away if there are too many.
-    pub(super) fn admit(
-        &mut self,
-        now: Instant,
-        mut stream: TcpStream,
-        peer: SocketAddr,
-        tls: bool,
-    ) {
-        let addr = AddrKey::from(peer.ip());
-        let refusal = if self.conns.len() - self.refusals >= self.limits.max_connections {
-            Some((FULL, "server full"))
-        } else if !self.by_address.try_open(addr, self.limits.max_connections_per_ip) {
-            Some((TOO_MANY, "too many connections"))
-        } else {
-            None
-        };
-        let Some((line, reason)) = refusal else {
-            match self.register(now, stream, peer, tls, Admission::Counted(addr)) {
-                Some(id) => self.begin(now, id),
-                None => self.by_address.close(addr),
-            }
-            return;
-        };
-        self.refusal_log.note(now, peer.ip(), reason);
-        if self.refusals < MAX_REFUSALS_CLOSING && !(tls && self.acceptor.is_half_taken()) {
-            // Told why, and closed as politely as any other; over TLS after the handshake.
-            if let Some(id) = self.register(now, stream, peer, tls, Admission::Refused) {
-                self.refusals += 1;
-                self.outboxes.push(id, &Frame::new(line));
-                self.begin_close(now, id);
-            }
-        } else if !tls {
-            // Too many of these already: one attempt to say it, and no waiting for it to be read.
-            let _ = stream.write(line.as_bytes());
-        }
-    }
-
-    /// Begins the handshake or the chat.
-    fn begin(&mut self, now: Instant, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id.slot()) else { return };
-        if conn.handshaking {
-            self.timers.set(id, &mut conn.deadline, Some(now + HANDSHAKE_TIMEOUT));
-        } else {
-            let peer = conn.peer;
-            self.tell_chat(now, Event::Connected { id, peer });
-        }
-    }
-
-    /// Gives a connection its slot and registers it, once, for both directions.
-    fn register(
-        &mut self,
-        now: Instant,
-        stream: TcpStream,
-        peer: SocketAddr,
-        tls: bool,
-        admission: Admission,
-    ) -> Option<ConnId> {
-        let session = match self.certificate.as_ref().filter(|_| tls) {
-            Some(certificate) => match TlsSession::new(certificate.config()) {
-                Ok(session) => Some(Box::new(session)),
-                Err(e) => {
-                    log::error!("no TLS for {peer} - {e}");
-                    return None;
-                }
-            },
-            None => None,
-        };
-        self.generation = self.generation.wrapping_add(1);
-        let slot = self.conns.vacant_key();
-        let id = ConnId::new(slot, self.generation)?;
-        let mut conn = Conn::new(id, peer, admission, Transport::new(stream, session), now);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(e) = self.registry().register(conn.socket(), Token(id.token()), interest) {
-            log::error!("cannot register {peer} - {e}");
-            return None;
-        }
-        if conn.handshaking {
-            self.acceptor.handshake_begun();
-        }
-        self.conns.insert(conn);
-        self.most_conns = self.most_conns.max(self.conns.len());
-        self.outboxes.open(id);
-        Some(id)
-    }
-
     /// Latches what the poll says of a connection.
     pub(super) fn latch(&mut self, event: &Readiness) {
         let slot = ConnId::slot_of_token(event.token().0);
@@ -153,7 +62,10 @@ impl Server {
         if let Some(conn) = self.conn(id) {
             conn.queued = false;
             match conn.state {
-                State::Open => self.read_lines(now, id, &mut scratch),
+                State::Open => {
+                    self.read_header(now, id, &mut scratch);
+                    self.read_lines(now, id, &mut scratch);
+                }
                 State::Flushing(_) => self.read_handshake(now, id, &mut scratch),
                 State::Draining(_) => {
                     conn.drain(&mut scratch);
@@ -422,6 +334,7 @@ impl Server {
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
         conn.deadline = None;
         match conn.state {
+            State::Open if conn.awaits_header() => self.no_header(now, id, "took too long"),
             State::Open if conn.handshaking => {
                 let ip = conn.peer.ip();
                 self.refusal_log.note(now, ip, "TLS handshake took too long");
@@ -464,10 +377,7 @@ impl Server {
             if conn.handshaking {
                 self.acceptor.handshake_ended();
             }
-            match conn.admission {
-                Admission::Counted(addr) => self.by_address.close(addr),
-                Admission::Refused => self.refusals -= 1,
-            }
+            self.discount(conn.admission);
         }
         let has_gone = self.most_conns >= CROWD && self.conns.len() < self.most_conns / 4;
         if has_gone && self.give_back.is_none() {

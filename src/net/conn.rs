@@ -18,6 +18,7 @@ use crate::id::ConnId;
 use crate::limits::{DRAIN_BYTES, SLICES_PER_WRITE};
 use crate::line::LineDecoder;
 use crate::outbox::Outboxes;
+use crate::proxy::{BadHeader, Header, HeaderDecoder};
 use crate::rate::AddrKey;
 
 /// Where in its life a connection is.
@@ -40,12 +41,17 @@ pub(super) enum Admission {
     Counted(AddrKey),
     /// One that was turned away and is told why.
     Refused,
+    /// One that a proxy brings, who has not said yet for whom.
+    Announced,
 }
 
 /// One client.
 pub(super) struct Conn {
     pub(super) id: ConnId,
+    /// Who it is; where a proxy brings it, the proxy until its header has come.
     pub(super) peer: SocketAddr,
+    /// The proxy's header, as long as it has not come.
+    header: Option<Box<HeaderDecoder>>,
     /// What it counts as.
     pub(super) admission: Admission,
     pub(super) state: State,
@@ -84,6 +90,16 @@ pub(super) enum Input {
     Ended,
 }
 
+/// What a read of a proxy's header brought.
+pub(super) enum Announcement {
+    /// Not the end of it.
+    Unfinished,
+    /// This client, or `None`: the proxy itself.
+    Of(Option<SocketAddr>),
+    /// Something else.
+    Wrong,
+}
+
 /// What one attempt to write came to.
 enum Written {
     /// Something left, or is on its way.
@@ -105,6 +121,7 @@ impl Conn {
         Self {
             id,
             peer,
+            header: (admission == Admission::Announced).then(Box::default),
             admission,
             state: State::Open,
             decoder: LineDecoder::default(),
@@ -128,6 +145,16 @@ impl Conn {
         self.transport.socket()
     }
 
+    /// Whether the proxy that brings this client has not said yet who it is.
+    pub(super) fn awaits_header(&self) -> bool {
+        self.header.is_some()
+    }
+
+    /// Whether the chat does not know of this client yet.
+    pub(super) fn is_opening(&self) -> bool {
+        self.handshaking || self.awaits_header()
+    }
+
     /// Whether the handshake that was under way is over, well or not.
     pub(super) fn handshake_is_done(&self) -> bool {
         !self.transport.is_handshaking()
@@ -145,7 +172,7 @@ impl Conn {
 
     /// Whether lines of this client may be handled now.
     pub(super) fn takes_lines(&self) -> bool {
-        self.state == State::Open && !self.paused
+        self.state == State::Open && !self.paused && !self.awaits_header()
     }
 
     /// Whether serving this connection would do anything.
@@ -178,6 +205,32 @@ impl Conn {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => Err(e.kind()),
             };
+        }
+    }
+
+    /// Reads once of the proxy's header. What comes behind it is kept for the reads to come.
+    pub(super) fn read_header(&mut self, into: &mut [u8]) -> Result<Announcement, ErrorKind> {
+        let Some(header) = &mut self.header else { return Err(ErrorKind::InvalidInput) };
+        let n = loop {
+            match self.transport.socket().read(into) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof),
+                Ok(n) => break n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Ok(Announcement::Unfinished);
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.kind()),
+            }
+        };
+        match header.receive(into.get(..n).unwrap_or_default()) {
+            Ok(None) => Ok(Announcement::Unfinished),
+            Ok(Some(Header { source, rest })) => {
+                self.header = None;
+                self.unread = self.transport.give_back(rest);
+                Ok(Announcement::Of(source))
+            }
+            Err(BadHeader) => Ok(Announcement::Wrong),
         }
     }
 

@@ -1,11 +1,13 @@
 //! The sockets and the loop around the chat.
 //!
 //! Moves bytes, keeps readiness, closes things, and reads the clock; decides nothing about chat.
-//! `server` is the loop, `conn` one client's life, `accept` how clients come in, `transport` what a
+//! `server` is the loop, `conn` one client's life, `accept` and
+//! `admission` how clients come in, `transport` what a
 //! connection speaks below its lines, with `tls` and its `certificate`. `outbound` and
 //! `link` are the sockets of the assistant and the resolver.
 
 mod accept;
+mod admission;
 mod certificate;
 mod clients;
 mod conn;

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -30,6 +31,7 @@ use crate::limits::{
     ACCEPTS_PER_TURN, EVENTS_PER_TURN, HANDSHAKES_PER_TURN, PASSWORD_SHARE, PASSWORD_SLICE,
     READ_BUFFER_BYTES, SERVE_TIME, SHUTDOWN_TIMEOUT, input_pause_bytes,
 };
+use crate::network::{Access, Networks};
 use crate::outbox::Outboxes;
 use crate::password::{Job, Jobs, Outcome};
 use crate::rate::Connections;
@@ -78,6 +80,10 @@ pub struct Server {
     pub(super) refusal_log: RefusalLog,
     pub(super) generation: u32,
     pub(super) limits: Limits,
+    pub(super) access: Access,
+    pub(super) proxies: Networks,
+    /// Where settings that can change meanwhile are read again.
+    directory: PathBuf,
     /// When the shutdown under way ends.
     shutdown: Option<Instant>,
     longest_turn: Duration,
@@ -192,6 +198,9 @@ impl Server {
                 input_pause_bytes: input_pause_bytes(config.send_queue_bytes),
                 bcrypt_cost: config.bcrypt_cost,
             },
+            access: config.access.clone(),
+            proxies: config.proxies.clone(),
+            directory: config.directory.clone(),
             shutdown: None,
             longest_turn: Duration::ZERO,
         })
@@ -442,7 +451,7 @@ impl Server {
         for signal in pending {
             match signal {
                 SIGUSR1 => self.log_state(),
-                SIGHUP => self.reload(),
+                SIGHUP => self.reload(now),
                 _ if was_ending => {
                     log::warn!("second signal: ending at once");
                     ended = Some(Ended::AtOnce);
@@ -454,12 +463,17 @@ impl Server {
         ended
     }
 
-    /// Reads the certificate again, for the connections to come.
-    fn reload(&mut self) {
+    /// Reads again what can change while the server runs: the certificate, for the connections to
+    /// come, and who may connect, for those that are there, too.
+    fn reload(&mut self, now: Instant) {
         match self.certificate.as_mut().map(Certificate::reload) {
-            None => log::info!("hang-up signal: TLS is off, nothing to reload"),
+            None => log::info!("hang-up signal: TLS is off, no certificate to reload"),
             Some(Ok(())) => log::info!("certificate reloaded"),
             Some(Err(error)) => log::error!("the old certificate stays in use - {error}"),
+        }
+        match Config::load(&self.directory) {
+            Ok(config) => self.set_access(now, config.access),
+            Err(error) => log::error!("the old settings stay in use - {error}"),
         }
     }
 
@@ -467,13 +481,13 @@ impl Server {
         log::info!("shutting down - {} connections", self.conns.len());
         self.acceptor.close();
         self.shutdown = Some(now + SHUTDOWN_TIMEOUT);
-        let handshaking: Vec<_> = self
+        let opening: Vec<_> = self
             .conns
             .iter()
-            .filter(|(_, conn)| conn.handshaking)
+            .filter(|(_, conn)| conn.is_opening())
             .map(|(_, conn)| conn.id)
             .collect();
-        for id in handshaking {
+        for id in opening {
             self.lose(now, id, CloseReason::Shutdown);
         }
         self.tell_chat(now, Event::Shutdown);

@@ -63,6 +63,19 @@ impl Transport {
         }
     }
 
+    /// Takes bytes that were read from the socket already, before it was this stream's turn. Gives
+    /// back what of them is the peer's plaintext as it stands.
+    pub(super) fn give_back(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        match &mut self.tls {
+            None => bytes,
+            Some(tls) => {
+                // What is wrong with them the next read says.
+                let _ = tls.receive(&bytes);
+                Vec::new()
+            }
+        }
+    }
+
     /// Whether bytes wait to be sent that the outbox does not know of.
     pub(super) fn is_pending(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| !tls.outgoing().is_empty())

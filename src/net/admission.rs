@@ -1,0 +1,252 @@
+//! How a client comes in: whether it may, what a proxy says of it, and its slot.
+//!
+//! Nobody is asked for anything here but a proxy for its header. Who is refused is told why and
+//! closed as politely as any other, but for addresses that may not connect at all.
+
+use std::fmt;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+
+use super::accept::{FULL, TOO_MANY};
+use super::conn::{Admission, Announcement, Conn};
+use super::server::Server;
+use super::tls::TlsSession;
+use super::transport::Transport;
+use crate::chat::{CloseReason, Event};
+use crate::id::ConnId;
+use crate::limits::{HANDSHAKE_TIMEOUT, MAX_REFUSALS_CLOSING, PROXY_HEADER_TIMEOUT};
+use crate::network::Access;
+use crate::outbox::Frame;
+use crate::rate::AddrKey;
+
+/// Why somebody cannot come in. `Display` is for the log.
+#[derive(Debug, Clone, Copy)]
+enum Refusal {
+    /// There are as many connections as may be.
+    Full,
+    /// There are as many of that address as may be.
+    TooMany,
+    /// That address may not connect.
+    Forbidden,
+}
+
+impl Refusal {
+    /// What the client is told, if anything.
+    fn line(self) -> Option<&'static str> {
+        match self {
+            Self::Full => Some(FULL),
+            Self::TooMany => Some(TOO_MANY),
+            Self::Forbidden => None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "server full",
+            Self::TooMany => "too many connections",
+            Self::Forbidden => "not allowed to connect",
+        })
+    }
+}
+
+impl Server {
+    /// Lets a client in, or turns it away. Whom a proxy brings is judged when its header has come.
+    pub(super) fn admit(&mut self, now: Instant, stream: TcpStream, peer: SocketAddr, tls: bool) {
+        let admission = match self.room() {
+            Ok(()) if self.proxies.contains(peer.ip()) => Ok(Admission::Announced),
+            Ok(()) => self.judge(peer.ip()),
+            Err(refusal) => Err(refusal),
+        };
+        match admission {
+            Ok(admission) => match self.register(now, stream, peer, tls, admission) {
+                Some(id) => self.begin(now, id),
+                None => self.discount(admission),
+            },
+            Err(refusal) => self.refuse(now, stream, peer, tls, refusal),
+        }
+    }
+
+    /// Whether there is room for one more.
+    fn room(&self) -> Result<(), Refusal> {
+        if self.conns.len() - self.refusals >= self.limits.max_connections {
+            return Err(Refusal::Full);
+        }
+        Ok(())
+    }
+
+    /// Counts one more from this address, if that may be.
+    fn judge(&mut self, ip: IpAddr) -> Result<Admission, Refusal> {
+        let addr = AddrKey::from(ip);
+        if !self.access.permits(ip) {
+            Err(Refusal::Forbidden)
+        } else if !self.by_address.try_open(addr, self.limits.max_connections_per_ip) {
+            Err(Refusal::TooMany)
+        } else {
+            Ok(Admission::Counted(addr))
+        }
+    }
+
+    /// A connection is gone that counted as this.
+    pub(super) fn discount(&mut self, admission: Admission) {
+        match admission {
+            Admission::Counted(addr) => self.by_address.close(addr),
+            Admission::Refused => self.refusals -= 1,
+            Admission::Announced => {}
+        }
+    }
+
+    /// Turns a client away that has no slot yet.
+    fn refuse(
+        &mut self,
+        now: Instant,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        tls: bool,
+        refusal: Refusal,
+    ) {
+        self.refusal_log.note(now, peer.ip(), refusal);
+        let Some(line) = refusal.line() else { return };
+        if self.has_time_to_explain(tls) {
+            if let Some(id) = self.register(now, stream, peer, tls, Admission::Refused) {
+                self.refusals += 1;
+                self.explain(now, id, line);
+            }
+        } else if !tls {
+            // One attempt to say it, and no waiting for it to be read.
+            let _ = stream.write(line.as_bytes());
+        }
+    }
+
+    /// Whether one more of those who are turned away can be told why, and be closed as politely as
+    /// any other; over TLS that is after the handshake.
+    fn has_time_to_explain(&self, tls: bool) -> bool {
+        self.refusals < MAX_REFUSALS_CLOSING && !(tls && self.acceptor.is_half_taken())
+    }
+
+    fn explain(&mut self, now: Instant, id: ConnId, line: &str) {
+        self.outboxes.push(id, &Frame::new(line));
+        self.begin_close(now, id);
+    }
+
+    /// Begins with what comes first: a proxy's header, the handshake, or the chat.
+    fn begin(&mut self, now: Instant, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id.slot()) else { return };
+        if conn.awaits_header() {
+            self.timers.set(id, &mut conn.deadline, Some(now + PROXY_HEADER_TIMEOUT));
+        } else if conn.handshaking {
+            self.timers.set(id, &mut conn.deadline, Some(now + HANDSHAKE_TIMEOUT));
+        } else {
+            self.timers.set(id, &mut conn.deadline, None);
+            let peer = conn.peer;
+            self.tell_chat(now, Event::Connected { id, peer });
+        }
+    }
+
+    /// Goes on with a proxy's header.
+    pub(super) fn read_header(&mut self, now: Instant, id: ConnId, scratch: &mut [u8]) {
+        while let Some(conn) = self.conn(id).filter(|conn| conn.awaits_header() && conn.readable) {
+            match conn.read_header(scratch) {
+                Ok(Announcement::Unfinished) => {}
+                Ok(Announcement::Of(source)) => self.announced(now, id, source),
+                Ok(Announcement::Wrong) => return self.no_header(now, id, "sent something else"),
+                Err(kind) => return self.lose(now, id, CloseReason::Failed(kind)),
+            }
+        }
+    }
+
+    /// A proxy has said whom it brings: `None` is itself.
+    fn announced(&mut self, now: Instant, id: ConnId, source: Option<SocketAddr>) {
+        let Some(conn) = self.conn(id) else { return };
+        conn.peer = source.unwrap_or(conn.peer);
+        let (peer, tls) = (conn.peer, conn.handshaking);
+        let judged = self.judge(peer.ip());
+        let Some(conn) = self.conns.get_mut(id.slot()) else { return };
+        let refusal = match judged {
+            Ok(admission) => {
+                conn.admission = admission;
+                return self.begin(now, id);
+            }
+            Err(refusal) => refusal,
+        };
+        self.refusal_log.note(now, peer.ip(), refusal);
+        match refusal.line().filter(|_| self.has_time_to_explain(tls)) {
+            Some(line) => {
+                if let Some(conn) = self.conn(id) {
+                    conn.admission = Admission::Refused;
+                    self.refusals += 1;
+                }
+                self.explain(now, id, line);
+            }
+            None => self.lose(now, id, CloseReason::Forbidden),
+        }
+    }
+
+    /// What a proxy should have said first it has not: closed without another word.
+    pub(super) fn no_header(&mut self, now: Instant, id: ConnId, instead: &str) {
+        let Some(conn) = self.conn(id) else { return };
+        let ip = conn.peer.ip();
+        self.refusal_log.note(now, ip, format_args!("no PROXY protocol header: it {instead}"));
+        self.lose(now, id, CloseReason::NoHeader);
+    }
+
+    /// Who may connect has changed: those who may not any more are closed without another word.
+    pub(super) fn set_access(&mut self, now: Instant, access: Access) {
+        if access != self.access {
+            log::info!("may connect: {access}");
+        }
+        self.access = access;
+        let forbidden: Vec<_> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| matches!(conn.admission, Admission::Counted(_)))
+            .filter(|(_, conn)| !self.access.permits(conn.peer.ip()))
+            .map(|(_, conn)| conn.id)
+            .collect();
+        for id in forbidden {
+            self.lose(now, id, CloseReason::Forbidden);
+        }
+    }
+
+    /// Gives a connection its slot and registers it, once, for both directions.
+    fn register(
+        &mut self,
+        now: Instant,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: bool,
+        admission: Admission,
+    ) -> Option<ConnId> {
+        let session = match self.certificate.as_ref().filter(|_| tls) {
+            Some(certificate) => match TlsSession::new(certificate.config()) {
+                Ok(session) => Some(Box::new(session)),
+                Err(e) => {
+                    log::error!("no TLS for {peer} - {e}");
+                    return None;
+                }
+            },
+            None => None,
+        };
+        self.generation = self.generation.wrapping_add(1);
+        let slot = self.conns.vacant_key();
+        let id = ConnId::new(slot, self.generation)?;
+        let mut conn = Conn::new(id, peer, admission, Transport::new(stream, session), now);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(e) = self.registry().register(conn.socket(), Token(id.token()), interest) {
+            log::error!("cannot register {peer} - {e}");
+            return None;
+        }
+        if conn.handshaking {
+            self.acceptor.handshake_begun();
+        }
+        self.conns.insert(conn);
+        self.most_conns = self.most_conns.max(self.conns.len());
+        self.outboxes.open(id);
+        Some(id)
+    }
+}

@@ -1,0 +1,161 @@
+//! Networks of addresses, and which of them may connect.
+//!
+//! Pure: reads no setting and knows no socket.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::{IpNet, Ipv4Net};
+
+/// A set of networks. An IPv4 address that comes mapped into IPv6 (RFC 4291, 2.5.5.2) is an IPv4
+/// address, on both sides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// Whether one of them has this address.
+    #[must_use]
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        let addr = addr.to_canonical();
+        self.0.iter().any(|network| network.contains(&addr))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Networks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, network) in self.0.iter().enumerate() {
+            write!(f, "{}{network}", if n == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Networks {
+    type Err = ();
+
+    /// From a list such as `10.0.0.0/8, 2001:db8::/32, 192.0.2.1`: an address without a prefix is a
+    /// network of one, and the bits behind a prefix do not matter.
+    fn from_str(list: &str) -> Result<Self, ()> {
+        list.split(',').map(|text| network(text.trim())).collect::<Option<_>>().map(Self).ok_or(())
+    }
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    let IpNet::V6(v6) = network else { return Some(network) };
+    match v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_PREFIX)) {
+        Some((v4, prefix)) => Ipv4Net::new(v4, prefix).ok().map(IpNet::V4),
+        None => Some(network),
+    }
+}
+
+/// Bits before an IPv4 address that is mapped into IPv6.
+const MAPPED_PREFIX: u8 = 96;
+
+/// Which addresses may connect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Those that may; if empty, all.
+    pub allow: Networks,
+    /// Those that may not, whatever else is said of them.
+    pub deny: Networks,
+}
+
+impl Access {
+    /// Whether this address may connect.
+    #[must_use]
+    pub fn permits(&self, addr: IpAddr) -> bool {
+        !self.deny.contains(addr) && (self.allow.is_empty() || self.allow.contains(addr))
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.allow.is_empty() {
+            true => f.write_str("everybody")?,
+            false => self.allow.fmt(f)?,
+        }
+        if !self.deny.is_empty() {
+            write!(f, ", but not {}", self.deny)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn networks(list: &str) -> Networks {
+        list.parse().unwrap()
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_network_has_the_addresses_behind_its_prefix() {
+        let all = networks("10.0.0.0/8, 192.0.2.7,2001:db8::/32,198.51.100.77/24");
+        let shown = "10.0.0.0/8, 192.0.2.7/32, 2001:db8::/32, 198.51.100.77/24";
+        assert_eq!(all.to_string(), shown);
+        for inside in
+            ["10.255.0.1", "192.0.2.7", "2001:db8:ffff::1", "198.51.100.1", "::ffff:10.0.0.1"]
+        {
+            assert!(all.contains(ip(inside)), "{inside}");
+        }
+        for outside in ["11.0.0.0", "192.0.2.8", "2001:db9::1", "198.51.101.77", "::10.0.0.1"] {
+            assert!(!all.contains(ip(outside)), "{outside}");
+        }
+    }
+
+    #[test]
+    fn all_of_one_family_is_nothing_of_the_other() {
+        assert!(networks("0.0.0.0/0").contains(ip("192.0.2.1")));
+        assert!(!networks("0.0.0.0/0").contains(ip("2001:db8::1")));
+        assert!(networks("::/0").contains(ip("2001:db8::1")));
+        assert!(!networks("::/0").contains(ip("::ffff:192.0.2.1")));
+    }
+
+    #[test]
+    fn a_mapped_network_is_an_ipv4_network() {
+        assert_eq!(networks("::ffff:10.0.0.0/104"), networks("10.0.0.0/8"));
+        assert_eq!(networks("::ffff:192.0.2.1"), networks("192.0.2.1/32"));
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused() {
+        for bad in ["", "10.0.0.0/33", "10.0.0/8", "example.com", "10.0.0.0/8,", "2001:db8::/129"] {
+            assert_eq!(bad.parse::<Networks>(), Err(()), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn deny_wins_and_no_list_allows_all() {
+        let access = |allow: &str, deny: &str| Access {
+            allow: allow.parse().unwrap_or_default(),
+            deny: deny.parse().unwrap_or_default(),
+        };
+        let one = ip("192.0.2.1");
+        for (allow, deny, permitted) in [
+            ("", "", true),
+            ("192.0.2.0/24", "", true),
+            ("198.51.100.0/24", "", false),
+            ("", "192.0.2.1", false),
+            ("192.0.2.1", "192.0.2.0/24", false),
+            ("192.0.2.0/24", "192.0.2.2", true),
+        ] {
+            assert_eq!(access(allow, deny).permits(one), permitted, "{allow} but {deny}");
+        }
+        assert_eq!(access("", "").to_string(), "everybody");
+        let shown = "192.0.2.0/24, but not 192.0.2.2/32";
+        assert_eq!(access("192.0.2.0/24", "192.0.2.2").to_string(), shown);
+    }
+}

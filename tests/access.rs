@@ -1,0 +1,76 @@
+//! Who may connect: allowed and denied networks, and what a reload changes.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+
+use common::Server;
+use rustix::process::Signal;
+
+/// The server with these lines in its `.env` file, which can be changed while it runs.
+fn server(env: &str) -> Server {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(".env"), env).unwrap();
+    let command = common::command(dir.path());
+    Server::spawn(command, dir, &[])
+}
+
+fn reload(server: &Server, env: &str) {
+    fs::write(server.dir().join(".env"), env).unwrap();
+    server.signal(Signal::HUP);
+}
+
+#[test]
+fn a_denied_address_gets_a_close_and_nothing_else() {
+    let server = server("CHAT_DENY_FROM=127.0.0.2,127.0.1.0/24\n");
+    for denied in [[127, 0, 0, 2], [127, 0, 1, 77]] {
+        assert_eq!(server.connect_from(denied).read_to_end(), "");
+        let [a, b, c, d] = denied;
+        let line = server.expect_log(&format!("refused {a}.{b}.{c}.{d} - "));
+        assert!(line.ends_with("not allowed to connect"), "{line}");
+    }
+    let _carol = server.connect_from([127, 0, 0, 3]).login("carol");
+    assert_eq!(server.state()["connections"], 1);
+}
+
+#[test]
+fn where_some_are_allowed_the_others_are_not_and_deny_wins() {
+    let server = server("CHAT_ALLOW_FROM=127.0.0.0/24\nCHAT_DENY_FROM=127.0.0.2\n");
+    server.connect_from([127, 0, 0, 3]).login("carol");
+    assert_eq!(server.connect_from([127, 0, 0, 2]).read_to_end(), "");
+    assert_eq!(server.connect_from([127, 0, 1, 1]).read_to_end(), "");
+}
+
+#[test]
+fn a_reload_changes_who_may_come_and_who_may_stay() {
+    let server = server("CHAT_HISTORY_SECS=60\n");
+    let mut alice = server.login("alice");
+    let mut mallory = server.connect_from([127, 0, 0, 66]).login("mallory");
+    alice.expect("[LOBBY] mallory has joined the lobby");
+    reload(&server, "CHAT_DENY_FROM=127.0.0.66\n");
+    server.expect_log("may connect: everybody, but not 127.0.0.66/32");
+    assert_eq!(mallory.read_to_end(), "");
+    alice.expect("[LOBBY] mallory has left the lobby");
+    server.expect_log("mallory left from 127.0.0.66:");
+    assert_eq!(server.connect_from([127, 0, 0, 66]).read_to_end(), "");
+    // And back.
+    reload(&server, "");
+    common::eventually("everybody may connect", || {
+        server.log().lines().any(|line| line.ends_with("may connect: everybody"))
+    });
+    server.connect_from([127, 0, 0, 66]).login("mallory");
+    alice.send("still here");
+    alice.expect("╰─> still here\n");
+}
+
+#[test]
+fn settings_that_cannot_be_read_change_nothing() {
+    let server = server("CHAT_DENY_FROM=127.0.0.2\n");
+    reload(&server, "CHAT_DENY_FROM=127.0.0.2,everybody\n");
+    let line = server.expect_log("the old settings stay in use");
+    assert!(line.contains("CHAT_DENY_FROM: cannot use"), "{line}");
+    assert_eq!(server.connect_from([127, 0, 0, 2]).read_to_end(), "");
+    server.login("alice");
+}
