@@ -17,7 +17,7 @@ use log::LevelFilter;
 use crate::chat;
 use crate::chat::assistant::AssistantSettings;
 use crate::dns::name_server;
-use crate::limits::{DEFAULT_SEND_QUEUE_BYTES, MIN_SEND_QUEUE_BYTES};
+use crate::limits::{DEFAULT_SEND_QUEUE_BYTES, MIN_MEMORY_MB, MIN_SEND_QUEUE_BYTES};
 use crate::network::{Access, Networks};
 use crate::password::COSTS;
 
@@ -46,6 +46,9 @@ pub struct Config {
     pub send_queue_bytes: usize,
     /// `CHAT_SEND_STALL_SECS`: how long that may stand still.
     pub send_stall: Duration,
+    /// `CHAT_MEMORY_MB`: what the server may take, in MiB; 0 is no ceiling, `None` half of what the
+    /// machine has.
+    pub memory_mb: Option<usize>,
     /// `CHAT_BCRYPT_COST`: log2 of the rounds for a lobby password.
     pub bcrypt_cost: u32,
     /// `CHAT_LOG_LEVEL`.
@@ -223,6 +226,8 @@ impl Config {
         let idle = vars.secs("CHAT_IDLE_TIMEOUT_SECS", 0, 0..=MAX_SECS)?;
         let max_connections = vars.number("CHAT_MAX_CONNECTIONS", 0, 0..=1_000_000)?;
         let gemini = Gemini::parse(&vars)?;
+        let memory_allowed =
+            format!("0, or a whole number from {MIN_MEMORY_MB} to {MAX_MEMORY_MB}");
         Ok(Self {
             listen: vars.listen("CHAT_LISTEN", 8080)?,
             tls_listen: vars.listen("CHAT_TLS_LISTEN", 8443)?,
@@ -261,6 +266,10 @@ impl Config {
                 MIN_SEND_QUEUE_BYTES..=64 * 1024 * 1024,
             )?,
             send_stall: vars.secs("CHAT_SEND_STALL_SECS", 30, 1..=3600)?,
+            memory_mb: vars.read("CHAT_MEMORY_MB", None, &memory_allowed, |text| {
+                let allowed = |mb: &usize| *mb == 0 || (MIN_MEMORY_MB..=MAX_MEMORY_MB).contains(mb);
+                text.parse().ok().filter(allowed).map(Some)
+            })?,
             bcrypt_cost: vars.number("CHAT_BCRYPT_COST", 10, COSTS)?,
             log_level: vars.read(
                 "CHAT_LOG_LEVEL",
@@ -337,6 +346,9 @@ pub fn read_file(text: &str) -> Result<HashMap<String, String>, usize> {
     }
     Ok(file)
 }
+
+/// 2 GiB less one MiB: what a 32-bit machine can count in bytes.
+const MAX_MEMORY_MB: usize = if usize::BITS == 32 { 2047 } else { 1 << 20 };
 
 /// No span is longer than a year.
 const MAX_SECS: u64 = 365 * 24 * 3600;
@@ -501,6 +513,8 @@ mod tests {
             ("CHAT_NAMESERVERS", "192.0.2.1:0"),
             ("CHAT_NAMESERVERS", "192.0.2.1,[[2001:db8::1]"),
             ("CHAT_NAMESERVERS", "192.0.2.1]"),
+            ("CHAT_MEMORY_MB", "7"),
+            ("CHAT_MEMORY_MB", "half"),
             ("CHAT_ALLOW_FROM", "10.0.0.0/33"),
             ("CHAT_DENY_FROM", "example.com"),
             ("CHAT_PROXY_FROM", "10.0.0.1,"),
@@ -524,6 +538,8 @@ mod tests {
         let queue = |value| parse(&[("CHAT_SEND_QUEUE_BYTES", value)]).map(|c| c.send_queue_bytes);
         assert_eq!(queue("67108864"), Ok(67_108_864));
         assert!(queue("67108865").is_err() && queue("32767").is_err());
+        let memory = |value| parse(&[("CHAT_MEMORY_MB", value)]).map(|c| c.memory_mb);
+        assert_eq!((memory("0"), memory("8"), memory("")), (Ok(Some(0)), Ok(Some(8)), Ok(None)));
         let ttl = |value| parse(&[("CHAT_LOBBY_TTL_SECS", value)]).map(|c| c.chat.lobby_ttl);
         assert_eq!(ttl("31536000"), Ok(Duration::from_secs(31_536_000)));
         assert!(ttl("31536001").is_err());

@@ -35,6 +35,12 @@ impl ConnId {
         self.slot as usize
     }
 
+    /// Which of all tenants of all slots it is, the first one being 1; until the count overflows.
+    #[must_use]
+    pub fn generation(self) -> u32 {
+        self.generation
+    }
+
     /// The value under which the connection is registered with the poll.
     #[must_use]
     pub fn token(self) -> usize {

@@ -77,10 +77,8 @@ pub const SLICES_PER_WRITE: usize = 64;
 pub const SERVE_TIME: Duration = Duration::from_millis(4);
 /// How long a turn goes on sending; the rest is sent first in the next turn.
 pub const FLUSH_TIME: Duration = Duration::from_millis(8);
-/// Bytes said, and not yet offered to everybody they are for, above which nobody is served.
+/// Bytes said, and not yet offered to everybody they are for, above which nobody is served or let in.
 pub const ROUND_BYTES: usize = 64 * 1024;
-/// The same, above which they are copied for everybody they are for.
-pub const MAX_ROUND_BYTES: usize = 4 * ROUND_BYTES;
 /// The shortest and the longest slice of password work: what a message may have to wait while
 /// passwords are checked. Between them it is a share of the turn it follows, so that passwords are
 /// neither in the way nor starved by a flood.
@@ -92,6 +90,17 @@ pub const PASSWORD_SHARE: u32 = 4;
 pub const CROWD: usize = 64;
 /// How long after that it is done: when all that remembers them for a moment has forgotten.
 pub const GIVE_BACK_DELAY: Duration = Duration::from_secs(2);
+/// What the program itself takes of a ceiling on memory: its code, its stack, its libraries.
+pub const PROGRAM_BYTES: usize = 4 * 1024 * 1024;
+/// The least ceiling on memory, in MiB.
+pub const MIN_MEMORY_MB: usize = 8;
+/// How often the lobbies that remember most forget half of it while memory is short.
+pub const FORGET_HALF_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes held for a connection that make it one of the first to go when memory is full: more than any
+/// unfinished line or TLS record takes, so that it is a slow reader's.
+pub const MUCH_HELD: usize = 32 * 1024;
+/// What has stood still for so long weighs no more for standing longer.
+pub const LONG_STOOD: Duration = Duration::from_secs(10);
 /// Refusals that are logged in one second; further ones are counted.
 pub const REFUSALS_LOGGED_PER_SEC: u32 = 100;
 

@@ -119,6 +119,12 @@ impl LineDecoder {
         Some(Line::Complete(without_cr(&self.partial)))
     }
 
+    /// Bytes kept of an unfinished line.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
     /// Whether timing marks came since the last call. One answer does for all of them.
     pub fn take_mark(&mut self) -> bool {
         std::mem::take(&mut self.marked)

@@ -1,13 +1,20 @@
 //! The program: settings, log, start-up lines, the loop, the exit code.
 
+use std::alloc::System;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use cap::Cap;
 use mio_chat::chat::{self, render};
 use mio_chat::config::Config;
 use mio_chat::logging;
-use mio_chat::net::{Ended, Plan, Server};
+use mio_chat::net::{Ended, Heap, Plan, Server};
+
+/// The system's allocator, which counts what is allocated; it sets no limit, since a server without
+/// memory could only abort.
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
 const HELP: &str = "\
 mio-chat: a chat server for terminals
@@ -31,6 +38,7 @@ README.md lists them all. Connect with: rlwrap nc HOST 8080
 ";
 
 fn main() -> ExitCode {
+    map_large_blocks();
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let only_check = match arguments.as_slice() {
         [] => false,
@@ -81,10 +89,11 @@ fn serve(config: &Config) -> Result<ExitCode, String> {
     let log_file = config.log_file.as_deref();
     logging::start(config.log_level, log_file)
         .map_err(|e| log_file_error(log_file.unwrap_or(Path::new("the log")), &e))?;
-    let mut server = Server::bind(config).map_err(|e| e.to_string())?;
+    let heap = Heap { allocated: || ALLOCATOR.allocated(), give_back: give_back_memory };
+    let mut server = Server::bind(config, heap).map_err(|e| e.to_string())?;
     print(&start_lines(&server));
     log::info!("ready on {}", addresses(server.addrs(false), server.addrs(true)));
-    match server.run(give_back_memory) {
+    match server.run() {
         Ok(Ended::Gracefully) => {
             log::info!("ended");
             Ok(ExitCode::SUCCESS)
@@ -106,6 +115,21 @@ fn give_back_memory() {
             safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
         }
         malloc_trim(0);
+    }
+}
+
+/// Has glibc map large blocks on their own, so that they leave no holes; by default it stops doing so
+/// for blocks of the size of those that were freed.
+fn map_large_blocks() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        const M_MMAP_THRESHOLD: std::ffi::c_int = -3;
+        #[allow(unsafe_code)]
+        // SAFETY: mallopt(3) is declared as glibc has it, and called before there is another thread.
+        unsafe extern "C" {
+            safe fn mallopt(param: std::ffi::c_int, value: std::ffi::c_int) -> std::ffi::c_int;
+        }
+        mallopt(M_MMAP_THRESHOLD, 32 * 1024);
     }
 }
 
@@ -167,6 +191,7 @@ fn summary(config: &Config, plan: &Plan) -> String {
          History: {} s; empty lobbies removed after {} s\n\
          Timeouts: name {} s, idle {}\n\
          Unsent output of one client: {} bytes, dropped after {} s without progress\n\
+         Memory: {}\n\
          Passwords: bcrypt cost {}\n\
          Log: {} to standard error{log}\n\
          {}\n\
@@ -181,6 +206,7 @@ fn summary(config: &Config, plan: &Plan) -> String {
         limit(idle, "s"),
         config.send_queue_bytes,
         config.send_stall.as_secs(),
+        plan.memory().map_or("no limit".to_owned(), |bytes| format!("{} MiB", bytes >> 20)),
         config.bcrypt_cost,
         config.log_level.to_string().to_lowercase(),
         ai_line(plan.has_assistant()),

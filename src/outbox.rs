@@ -24,9 +24,7 @@ pub use frame::Frame;
 use round::{Piece, Round};
 
 use crate::id::{ConnId, Slots};
-use crate::limits::{
-    MAX_RENDERED_MESSAGE, MAX_ROUND_BYTES, ROUND_BYTES, SLICES_PER_WRITE, max_reply_bytes,
-};
+use crate::limits::{MAX_RENDERED_MESSAGE, ROUND_BYTES, SLICES_PER_WRITE, max_reply_bytes};
 
 /// Cyan `> `, as it stands before what a user types.
 const PROMPT: &[u8] = b"\x1b[36m> \x1b[0m";
@@ -173,8 +171,8 @@ impl Outboxes {
         Self { boxes, round, limit, dirty: Vec::new(), doomed: Vec::new() }
     }
 
-    /// Whether so much was said that more should wait until it has left: nobody is to be doomed for
-    /// what the loop had no time to send.
+    /// Whether so much was said that nobody should say more before it was offered to everybody it is
+    /// for: nobody is to be doomed for what the loop had no time to send.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.round.len() >= ROUND_BYTES
@@ -218,9 +216,6 @@ impl Outboxes {
 
     /// Queues a frame for all of these, but for those who are gone or doomed.
     pub fn broadcast(&mut self, ids: &[ConnId], frame: &Frame) {
-        if self.round.len() + frame.len() > MAX_ROUND_BYTES {
-            self.end_round();
-        }
         // Held until all have it, in case that the first one is doomed.
         self.round.holders += 1;
         let (mut with_color, mut without) = (None, None);
@@ -327,6 +322,13 @@ impl Outboxes {
         self.boxes.get(id).map_or(0, |outbox| outbox.bytes)
     }
 
+    /// Bytes of memory that are held for this client alone.
+    #[must_use]
+    pub fn held(&self, id: ConnId) -> usize {
+        let pieces = |outbox: &Outbox| outbox.fresh.capacity() * size_of::<Piece>();
+        self.boxes.get(id).map_or(0, |outbox| outbox.rest.capacity() + pieces(outbox))
+    }
+
     /// Whether there is no client.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -371,13 +373,6 @@ impl Outboxes {
     pub fn keep(&mut self, id: ConnId) {
         let Some(outbox) = self.boxes.get_mut(id) else { return };
         if !outbox.fresh.is_empty() {
-            outbox.keep_pieces(&mut self.round);
-        }
-    }
-
-    /// The same for everybody.
-    fn end_round(&mut self) {
-        for outbox in self.boxes.iter_mut().filter(|outbox| !outbox.fresh.is_empty()) {
             outbox.keep_pieces(&mut self.round);
         }
     }

@@ -12,6 +12,9 @@ use crate::limits::MAX_PROXY_HEADER_BYTES;
 /// What the two versions begin with.
 const SIGNATURES: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
+/// Bytes of the longest header of version 1 (section 2.1).
+const LONGEST_VERSION_1: usize = 107;
+
 /// Gathers the header of one connection.
 #[derive(Debug, Default)]
 pub struct HeaderDecoder {
@@ -44,15 +47,19 @@ impl HeaderDecoder {
         if !SIGNATURES.iter().any(begins) {
             return Err(BadHeader);
         }
+        let longest = match self.bytes.first() {
+            Some(b'P') => LONGEST_VERSION_1,
+            _ => MAX_PROXY_HEADER_BYTES,
+        };
         let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
         let (source, length) = match ProxyHeader::parse(&self.bytes, config) {
             Ok((header, length)) => (header.proxied_address().map(|addr| addr.source), length),
-            Err(Error::BufferTooShort) if self.bytes.len() < MAX_PROXY_HEADER_BYTES => {
+            Err(Error::BufferTooShort) if self.bytes.len() < longest => {
                 return Ok(None);
             }
             Err(_) => return Err(BadHeader),
         };
-        if length > MAX_PROXY_HEADER_BYTES {
+        if length > longest {
             return Err(BadHeader);
         }
         self.bytes.drain(..length);
@@ -142,6 +149,8 @@ mod tests {
     fn a_header_has_an_end() {
         let endless = [&b"PROXY UNKNOWN "[..], &[b'x'; 200]].concat();
         assert_eq!(whole(&endless), Err(BadHeader));
+        let ends = [&b"PROXY UNKNOWN "[..], &[b'x'; 92], b"\r\n"].concat();
+        assert_eq!(whole(&ends), Err(BadHeader));
         let length = |n: usize| {
             let n = u16::try_from(n).unwrap().to_be_bytes();
             [b"\r\n\r\n\0\r\nQUIT\n\x20\0", &n[..]].concat()

@@ -113,6 +113,9 @@ impl Chat {
     }
 
     fn ask_question(&mut self, now: Instant, id: ConnId, text: &str, out: &mut Outboxes) {
+        if self.refuse_short_of_memory(id, out) {
+            return;
+        }
         if text::chars(text) > MAX_MESSAGE_CHARS {
             let error = format_args!("Question too long (max {MAX_MESSAGE_CHARS} characters)");
             return out.push(id, &render::error(error));

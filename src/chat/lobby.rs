@@ -85,6 +85,19 @@ impl History {
         }
     }
 
+    /// Bytes of names, pictures and texts.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets the older half.
+    pub(super) fn halve(&mut self) {
+        let many = self.entries.len().div_ceil(2);
+        (0..many).for_each(|_| self.pop());
+        self.entries.shrink_to_fit();
+        self.spare = String::new();
+    }
+
     /// Oldest first.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
@@ -209,6 +222,11 @@ impl Lobbies {
         std::iter::once(&self.general).chain(others).filter_map(|id| self.get(*id))
     }
 
+    /// All of them, in no order.
+    pub(super) fn ids(&self) -> Vec<LobbyId> {
+        self.by_id.keys().copied().collect()
+    }
+
     /// Whether a lobby of this name may be made from this address.
     pub(super) fn check_new(&self, name: &str, addr: AddrKey) -> Result<(), CreateError> {
         if self.find(name).is_some() {
@@ -301,6 +319,11 @@ mod tests {
             history.push(entry(start + Duration::from_secs(1), &long));
             assert!(history.bytes <= HISTORY_BYTES);
         }
+        assert_eq!(history.bytes, history.iter().map(Entry::bytes).sum::<usize>());
+
+        let half = history.iter().count() / 2;
+        history.halve();
+        assert_eq!(history.iter().count(), half);
         assert_eq!(history.bytes, history.iter().map(Entry::bytes).sum::<usize>());
 
         history.push(entry(start + Duration::from_secs(9), "last"));

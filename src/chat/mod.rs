@@ -32,6 +32,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::gemini::Conversation;
 use crate::id::{ConnId, Slots};
 use crate::limits::{FORGET_INTERVAL, PASSWORD_FAILURES, PASSWORD_WINDOW};
 use crate::line::Line;
@@ -42,7 +43,7 @@ use crate::refusal::RefusalLog;
 use crate::timers::Timers;
 use assistant::{Answer, AskId, Assistant, AssistantSettings};
 use crowd::Way;
-use lobby::{Lobbies, LobbyId};
+use lobby::{Lobbies, Lobby, LobbyId};
 use protocol::Protocol;
 use user::{Session, Stage, User};
 
@@ -184,6 +185,8 @@ pub enum CloseReason {
     Forbidden,
     /// A proxy that did not say whom it brings.
     NoHeader,
+    /// More was held for it than for others when memory was full.
+    Memory,
     /// The connection failed.
     Failed(std::io::ErrorKind),
     /// The server ended.
@@ -203,6 +206,7 @@ impl fmt::Display for CloseReason {
             Self::SendStalled => f.write_str("reads nothing: send queue stalled"),
             Self::Forbidden => f.write_str("not allowed to connect"),
             Self::NoHeader => f.write_str("no PROXY protocol header"),
+            Self::Memory => f.write_str("held too much while memory was full"),
             Self::Failed(kind) => write!(f, "connection failed: {kind}"),
             Self::Shutdown => f.write_str("server shutdown"),
         }
@@ -267,6 +271,8 @@ pub struct Chat {
     welcome: Frame,
     /// The message that is being said: kept for its room.
     message: Frame,
+    /// Memory is short: nothing is taken on that can be done without.
+    short_of_memory: bool,
 }
 
 impl Chat {
@@ -287,6 +293,7 @@ impl Chat {
             assistant: Assistant::default(),
             welcome: render::welcome(),
             message: Frame::default(),
+            short_of_memory: false,
         }
     }
 
@@ -319,6 +326,38 @@ impl Chat {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    /// While memory is short there are no new lobbies, prompts and questions.
+    pub fn set_short_of_memory(&mut self, short: bool) {
+        self.short_of_memory = short;
+    }
+
+    /// Tells a user that what it wants is not to be had while memory is short. True if that is so.
+    fn refuse_short_of_memory(&self, id: ConnId, out: &mut Outboxes) -> bool {
+        if self.short_of_memory {
+            out.push(id, &render::error("The server is short of memory. Try again later."));
+        }
+        self.short_of_memory
+    }
+
+    /// Has the lobbies that remember most (no less than one does on average) forget the older half
+    /// of their history, and what was said to the assistant. False if nothing is remembered.
+    pub fn forget_half(&mut self, now: Instant) -> bool {
+        let ids = self.lobbies.ids();
+        let bytes = |lobby: &Lobby| lobby.history.bytes() + lobby.conversation.bytes();
+        let total: usize = self.lobbies.iter().map(bytes).sum();
+        let average = total / ids.len().max(1);
+        for id in ids {
+            let Some(lobby) = self.lobbies.get_mut(id) else { continue };
+            if bytes(lobby) >= average.max(1) {
+                lobby.history.halve();
+                lobby.conversation = Conversation::default();
+                self.forget_history(now, id);
+                self.forget_conversation(now, id);
+            }
+        }
+        total > 0
     }
 
     /// How many there are of what. Walks the lobbies.

@@ -169,6 +169,9 @@ impl Chat {
         description: &str,
         out: &mut Outboxes,
     ) {
+        if self.refuse_short_of_memory(id, out) {
+            return;
+        }
         if let Err(error) = user::check_form(name, What::Lobby) {
             return out.push(id, &render::error(error));
         }

@@ -187,7 +187,7 @@ impl Chat {
             let error = format_args!("The AI prompt of {} cannot be changed.", super::GENERAL);
             return out.push(id, &render::error(error));
         }
-        let Some(lobby) = self.lobbies.get_mut(at) else { return };
+        let Some(lobby) = self.lobbies.get(at) else { return };
         if lobby.creator.session != Some(id) {
             let error = "Only the creator of this lobby can change its AI prompt.";
             return out.push(id, &render::error(error));
@@ -196,6 +196,10 @@ impl Chat {
             let error = format_args!("AI prompt too long (max {MAX_AI_PROMPT_CHARS} characters)");
             return out.push(id, &render::error(error));
         }
+        if prompt.is_some() && self.refuse_short_of_memory(id, out) {
+            return;
+        }
+        let Some(lobby) = self.lobbies.get_mut(at) else { return };
         lobby.prompt = prompt.map(Into::into);
         out.push(id, &render::success("AI prompt updated!"));
         self.broadcast(at, &render::lobby_line(format_args!("{name} updated the AI prompt")), out);

@@ -68,6 +68,12 @@ impl Conversation {
         self.turns.is_empty()
     }
 
+    /// Bytes of names, questions and answers.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// When everything is forgotten unless a turn is added.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

@@ -28,6 +28,8 @@ use crate::rate::AddrKey;
 enum Refusal {
     /// There are as many connections as may be.
     Full,
+    /// Memory is short.
+    Memory,
     /// There are as many of that address as may be.
     TooMany,
     /// That address may not connect.
@@ -38,7 +40,7 @@ impl Refusal {
     /// What the client is told, if anything.
     fn line(self) -> Option<&'static str> {
         match self {
-            Self::Full => Some(FULL),
+            Self::Full | Self::Memory => Some(FULL),
             Self::TooMany => Some(TOO_MANY),
             Self::Forbidden => None,
         }
@@ -49,6 +51,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "server full",
+            Self::Memory => "server short of memory",
             Self::TooMany => "too many connections",
             Self::Forbidden => "not allowed to connect",
         })
@@ -75,9 +78,12 @@ impl Server {
     /// Whether there is room for one more.
     fn room(&self) -> Result<(), Refusal> {
         if self.conns.len() - self.refusals >= self.limits.max_connections {
-            return Err(Refusal::Full);
+            Err(Refusal::Full)
+        } else if self.memory.short {
+            Err(Refusal::Memory)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// Counts one more from this address, if that may be.
@@ -126,7 +132,8 @@ impl Server {
     /// Whether one more of those who are turned away can be told why, and be closed as politely as
     /// any other; over TLS that is after the handshake.
     fn has_time_to_explain(&self, tls: bool) -> bool {
-        self.refusals < MAX_REFUSALS_CLOSING && !(tls && self.acceptor.is_half_taken())
+        let too_costly = tls && (self.acceptor.is_half_taken() || self.memory.short);
+        self.refusals < MAX_REFUSALS_CLOSING && !too_costly
     }
 
     fn explain(&mut self, now: Instant, id: ConnId, line: &str) {

@@ -239,6 +239,7 @@ impl Server {
             for id in self.outboxes.take_doomed() {
                 self.lose(now, id, CloseReason::SendQueueFull);
             }
+            self.make_room(now);
             self.to_flush.extend(self.outboxes.take_dirty());
             let Some(id) = self.to_flush.pop_front() else { return };
             self.flush(now, id);

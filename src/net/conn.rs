@@ -234,6 +234,18 @@ impl Conn {
         }
     }
 
+    /// Bytes of memory held for its input and its protocol, but for what every connection needs.
+    pub(super) fn held(&self) -> usize {
+        self.decoder.held() + self.unread.capacity() + self.transport.held()
+    }
+
+    /// Frees them all. To be called of a closed connection only.
+    pub(super) fn release(&mut self) {
+        self.decoder = LineDecoder::default();
+        self.unread = Vec::new();
+        self.transport.release();
+    }
+
     /// Whether this is being closed behind what it is owed.
     pub(super) fn is_flushing(&self) -> bool {
         matches!(self.state, State::Flushing(_))

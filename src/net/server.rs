@@ -21,6 +21,7 @@ use slab::Slab;
 use super::accept::{self, Acceptor, StartError};
 use super::certificate::Certificate;
 use super::conn::{Conn, State};
+use super::memory::{Heap, Memory};
 use super::outbound::{Assistant, Outbound, Said};
 use crate::chat::assistant::Answer;
 use crate::chat::{Chat, CloseReason, Event, Request};
@@ -80,6 +81,7 @@ pub struct Server {
     pub(super) refusal_log: RefusalLog,
     pub(super) generation: u32,
     pub(super) limits: Limits,
+    pub(super) memory: Memory,
     pub(super) access: Access,
     pub(super) proxies: Networks,
     /// Where settings that can change meanwhile are read again.
@@ -97,6 +99,8 @@ pub struct Plan {
     certificate: Option<Certificate>,
     assistant: Option<Assistant>,
     max_connections: usize,
+    /// The ceiling on memory, in bytes.
+    memory: Option<usize>,
 }
 
 impl Plan {
@@ -123,7 +127,9 @@ impl Plan {
         if max_connections > fit {
             log::warn!("CHAT_MAX_CONNECTIONS is {max_connections}, but descriptors allow {fit}");
         }
-        Ok(Self { addrs, certificate, assistant, max_connections })
+        let memory =
+            config.memory_mb.map_or_else(half_of_memory, |mb| (mb > 0).then_some(mb << 20));
+        Ok(Self { addrs, certificate, assistant, max_connections, memory })
     }
 
     /// Where to listen for TLS, or for plain lines, as the start-up lines show it.
@@ -135,6 +141,12 @@ impl Plan {
     #[must_use]
     pub fn has_assistant(&self) -> bool {
         self.assistant.is_some()
+    }
+
+    /// How many bytes of memory the server may take, if that has a ceiling.
+    #[must_use]
+    pub fn memory(&self) -> Option<usize> {
+        self.memory
     }
 
     /// How many clients are let in at once.
@@ -159,7 +171,7 @@ impl Server {
     ///
     /// # Errors
     /// Those of the plan; an address cannot be listened on, or the system lacks something.
-    pub fn bind(config: &Config) -> Result<Self, StartError> {
+    pub fn bind(config: &Config, heap: Heap) -> Result<Self, StartError> {
         let poll = Poll::new().map_err(|e| StartError::System("poll", e))?;
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
             .map_err(|e| StartError::System("signals", e))?;
@@ -198,6 +210,7 @@ impl Server {
                 input_pause_bytes: input_pause_bytes(config.send_queue_bytes),
                 bcrypt_cost: config.bcrypt_cost,
             },
+            memory: Memory::new(heap, plan.memory),
             access: config.access.clone(),
             proxies: config.proxies.clone(),
             directory: config.directory.clone(),
@@ -218,12 +231,11 @@ impl Server {
         self.outbound.is_some()
     }
 
-    /// Serves until a signal ends it. Calls `give_back` when a crowd has gone: it may give the memory
-    /// that is free now back to the system.
+    /// Serves until a signal ends it.
     ///
     /// # Errors
     /// The poll itself failed, which leaves nothing to go on with.
-    pub fn run(&mut self, give_back: fn()) -> io::Result<Ended> {
+    pub fn run(&mut self) -> io::Result<Ended> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         let mut clock = read_clock();
         loop {
@@ -239,7 +251,7 @@ impl Server {
                 self.give_back = None;
                 self.most_conns = self.conns.len();
                 self.conns.shrink_to_fit();
-                give_back();
+                self.memory.give_back();
             }
             clock = read_clock();
             self.longest_turn = self.longest_turn.max(clock.duration_since(now));
@@ -263,6 +275,7 @@ impl Server {
                 self.latch(event);
             }
         }
+        self.look_at_memory(now);
         self.acceptor.handle_timeout(now);
         for n in 0..self.acceptor.len() {
             self.accept(now, n);
@@ -294,6 +307,7 @@ impl Server {
             self.chat.poll_timeout(),
             self.timers.next(),
             self.acceptor.poll_timeout(),
+            self.memory.poll_timeout(),
             self.outbound.as_ref().and_then(Outbound::poll_timeout),
             self.give_back,
             self.shutdown,
@@ -308,8 +322,7 @@ impl Server {
         let mut handshakes = HANDSHAKES_PER_TURN;
         let end = read_clock() + SERVE_TIME;
         for _ in 0..self.ready.len() {
-            let unsent = self.outboxes.is_full() && !self.to_flush.is_empty();
-            if unsent || read_clock() >= end {
+            if self.has_to_send_first() || read_clock() >= end {
                 return;
             }
             let Some(id) = self.ready.pop_front() else { return };
@@ -321,11 +334,20 @@ impl Server {
                 handshakes -= 1;
             }
             self.serve(now, id);
+            self.make_room(now);
         }
+    }
+
+    /// Whether so much was said that it has to be sent before more is.
+    fn has_to_send_first(&self) -> bool {
+        self.outboxes.is_full() && (self.outboxes.has_news() || !self.to_flush.is_empty())
     }
 
     fn accept(&mut self, now: Instant, listener: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
+            if self.has_to_send_first() {
+                return;
+            }
             match self.acceptor.accept(now, listener) {
                 accept::Accepted::Client(stream, peer, tls) => self.admit(now, stream, peer, tls),
                 accept::Accepted::Nobody => {}
@@ -498,7 +520,7 @@ impl Server {
         let counts = self.chat.counts();
         log::info!(
             "state: connections={} users={} lobbies={} messages={} questions={} remembered={} \
-             queued_bytes={} password_jobs={} memory_kib={} longest_turn_us={}",
+             queued_bytes={} password_jobs={} allocated_kib={} memory_kib={} longest_turn_us={}",
             self.conns.len(),
             counts.users,
             counts.lobbies,
@@ -507,6 +529,7 @@ impl Server {
             counts.remembered,
             self.outboxes.unsent_in_all(),
             self.jobs.len(),
+            self.memory.allocated() / 1024,
             resident_kib().unwrap_or(0),
             self.longest_turn.as_micros()
         );
@@ -523,6 +546,20 @@ impl Server {
 #[allow(clippy::disallowed_methods)]
 pub(super) fn read_clock() -> Instant {
     Instant::now()
+}
+
+/// Half of the memory that this machine has, in bytes, where the system says how much that is.
+#[allow(clippy::useless_conversion)] // Where an address has 32 bits `totalram` has, too.
+fn half_of_memory() -> Option<usize> {
+    #[cfg(target_os = "linux")]
+    {
+        // In units of `mem_unit` bytes (sysinfo(2)).
+        let info = rustix::system::sysinfo();
+        let total = u64::from(info.totalram).saturating_mul(info.mem_unit.into());
+        usize::try_from(total / 2).ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
 /// Resident memory in KiB, from `/proc/self/statm` (proc(5)), which no disk is behind. `None` where

@@ -132,6 +132,11 @@ impl TlsSession {
         self.process(Task::Close).is_ok()
     }
 
+    /// Bytes of memory that are held beside the keys.
+    pub fn held(&self) -> usize {
+        [&self.incoming, &self.plaintext, &self.outgoing].iter().map(|bytes| bytes.capacity()).sum()
+    }
+
     /// What waits to be sent.
     pub fn outgoing(&self) -> &[u8] {
         self.outgoing.get(self.sent..).unwrap_or_default()

@@ -98,6 +98,16 @@ impl Transport {
         }
     }
 
+    /// Bytes of memory that are held for the protocol's sake, but for what it needs at rest.
+    pub(super) fn held(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.held())
+    }
+
+    /// Forgets the protocol: nothing is read or written any more.
+    pub(super) fn release(&mut self) {
+        self.tls = None;
+    }
+
     /// Says the last word of the protocol, if it has one and it was not said: it is pending then.
     pub(super) fn close(&mut self) -> bool {
         self.tls.as_mut().is_some_and(|tls| tls.close())

@@ -16,6 +16,7 @@ mod join;
 mod limits;
 mod lobbies;
 mod login;
+mod memory;
 mod passwords;
 mod private;
 mod talk;

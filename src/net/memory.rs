@@ -1,0 +1,192 @@
+//! The ceiling on memory: how near it the server is, and what goes first when it is reached.
+//!
+//! What is counted is every byte that the program has allocated, whatever for: unsent output,
+//! histories, unfinished lines, TLS, passwords, questions. So nothing can be forgotten, and what is
+//! freed counts at once; the resident memory that the system shows follows only slowly.
+//!
+//! There are two marks. From the lower one on nothing is taken on that can be done without
+//! (newcomers, lobbies, prompts, questions), and the lobbies that remember most forget half of it
+//! every second, so that this comes to an end. At the higher one something goes, first that of which
+//! there is most and which has stood still for longest: slow readers, for whom much is held; if they
+//! are not enough, more of what lobbies remember; and if that is not enough, all the others.
+
+use std::time::Instant;
+
+use super::conn::State;
+use super::server::Server;
+use crate::chat::CloseReason;
+use crate::id::ConnId;
+use crate::limits::{FORGET_HALF_INTERVAL, GIVE_BACK_DELAY, LONG_STOOD, MUCH_HELD, PROGRAM_BYTES};
+
+/// What the program knows of its allocator, which the library cannot ask.
+#[derive(Debug, Clone, Copy)]
+pub struct Heap {
+    /// How many bytes are allocated.
+    pub allocated: fn() -> usize,
+    /// Gives memory that is free back to the system.
+    pub give_back: fn(),
+}
+
+/// The server's memory and its marks, in allocated bytes.
+#[derive(Debug)]
+pub(super) struct Memory {
+    heap: Heap,
+    low_mark: usize,
+    high_mark: usize,
+    /// The low mark was passed when the turn began.
+    pub(super) short: bool,
+    /// When lobbies forget next; `None` unless memory is short.
+    forget_half: Option<Instant>,
+    /// Connections that were closed to make room, and that the operator was not told of.
+    closed: usize,
+}
+
+impl Memory {
+    /// With a ceiling of so many resident bytes; `None` for none.
+    pub(super) fn new(heap: Heap, ceiling: Option<usize>) -> Self {
+        // An allocator takes more than is asked for: for its own tables, for rounding up, and above
+        // all for holes. glibc took half as much again where output of all sizes came and went.
+        let room = ceiling.map_or(usize::MAX, |bytes| bytes.saturating_sub(PROGRAM_BYTES));
+        let high_mark = room / 8 * 5;
+        Self {
+            heap,
+            low_mark: high_mark / 4 * 3,
+            high_mark,
+            short: false,
+            forget_half: None,
+            closed: 0,
+        }
+    }
+
+    /// Bytes that are allocated now.
+    pub(super) fn allocated(&self) -> usize {
+        (self.heap.allocated)()
+    }
+
+    pub(super) fn give_back(&self) {
+        (self.heap.give_back)();
+    }
+
+    /// When [`Server::look_at_memory`] has something to do.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.forget_half
+    }
+
+    fn tell_closed(&mut self) {
+        let closed = std::mem::take(&mut self.closed);
+        if closed > 0 {
+            log::warn!("memory was full - {closed} connections were closed");
+        }
+    }
+
+    fn is_at_the_ceiling(&self) -> bool {
+        self.allocated() >= self.high_mark
+    }
+}
+
+/// What is held for one connection.
+struct Holder {
+    /// How much for how long: what stands still weighs more than what is on its way. Of those that
+    /// weigh the same the latest to come goes first.
+    weight: (u128, u32),
+    /// Bytes.
+    held: usize,
+    id: ConnId,
+}
+
+impl Server {
+    /// Looks at the lower mark, once a turn. Memory stays short until an eighth below it is free.
+    pub(super) fn look_at_memory(&mut self, now: Instant) {
+        if self.memory.forget_half.is_some_and(|at| at <= now) {
+            self.chat.forget_half(now);
+            self.give_back = Some(now);
+            self.memory.tell_closed();
+            self.memory.forget_half = Some(now + FORGET_HALF_INTERVAL);
+        }
+        let allocated = self.memory.allocated();
+        let low_mark = self.memory.low_mark;
+        let short = match self.memory.short {
+            false => allocated >= low_mark,
+            true => allocated >= low_mark / 8 * 7,
+        };
+        if short == self.memory.short {
+            return;
+        }
+        self.memory.short = short;
+        self.memory.forget_half = short.then_some(now);
+        self.chat.set_short_of_memory(short);
+        if short {
+            let kib = allocated / 1024;
+            log::warn!("memory is short - {kib} KiB are allocated; newcomers are turned away");
+        } else {
+            self.memory.tell_closed();
+            log::info!("memory is not short any more");
+        }
+    }
+
+    /// Makes room if the higher mark is reached.
+    pub(super) fn make_room(&mut self, now: Instant) {
+        if !self.memory.is_at_the_ceiling() {
+            return;
+        }
+        let mut holders = self.holders(now);
+        let before = holders.len();
+        while self.memory.allocated() >= self.memory.high_mark / 8 * 7
+            && let Some(holder) = holders.pop_if(|holder| holder.held >= MUCH_HELD)
+        {
+            self.take_from(now, holder.id);
+        }
+        while self.memory.is_at_the_ceiling() && self.chat.forget_half(now) {}
+        holders.sort_unstable_by_key(|holder| holder.weight);
+        while self.memory.is_at_the_ceiling()
+            && let Some(holder) = holders.pop()
+        {
+            self.take_from(now, holder.id);
+        }
+        self.memory.closed += before - holders.len();
+        self.give_back.get_or_insert(now + GIVE_BACK_DELAY);
+    }
+
+    /// Everybody, in the order of their weight; those for whom much is held behind all others.
+    fn holders(&self, now: Instant) -> Vec<Holder> {
+        let conns = self.conns.iter().filter(|(_, conn)| conn.state != State::Closed);
+        let mut holders: Vec<_> = conns
+            .map(|(_, conn)| {
+                let held = conn.held() + self.outboxes.held(conn.id);
+                let stood = now.saturating_duration_since(conn.progress).min(LONG_STOOD);
+                let weight = held as u128 * stood.as_millis();
+                Holder { weight: (weight, conn.id.generation()), held, id: conn.id }
+            })
+            .collect();
+        holders.sort_unstable_by_key(|holder| (holder.held >= MUCH_HELD, holder.weight));
+        holders
+    }
+
+    /// Closes a connection and frees at once what it held.
+    fn take_from(&mut self, now: Instant, id: ConnId) {
+        self.lose(now, id, CloseReason::Memory);
+        self.outboxes.close(id);
+        if let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) {
+            conn.release();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marks_leave_room_for_the_program_and_the_allocator() {
+        let heap = Heap { allocated: || 5 << 20, give_back: || {} };
+        let mib = |n: usize| Some(n << 20);
+        let marks = |ceiling| {
+            let memory = Memory::new(heap, ceiling);
+            (memory.low_mark, memory.high_mark)
+        };
+        assert_eq!(marks(mib(20)), (15 << 19, 10 << 20));
+        assert!(Memory::new(heap, mib(12)).is_at_the_ceiling());
+        assert!(!Memory::new(heap, mib(13)).is_at_the_ceiling());
+        assert!(!Memory::new(heap, None).is_at_the_ceiling());
+    }
+}
