@@ -4,7 +4,7 @@
 //! `server` is the loop, `conn` one client's life, `accept` and
 //! `admission` how clients come in, `transport` what a
 //! connection speaks below its lines, with `tls` and its `certificate`. `outbound` and
-//! `link` are the sockets of the assistant and the resolver.
+//! `link` are the sockets of the assistant and the resolver, `service` the way to a service manager.
 
 mod accept;
 mod admission;
@@ -14,6 +14,7 @@ mod conn;
 mod link;
 mod outbound;
 mod server;
+mod service;
 pub mod tls;
 mod transport;
 
