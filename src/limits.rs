@@ -210,6 +210,8 @@ pub const MAX_REFUSALS_CLOSING: usize = 64;
 pub const RESERVED_DESCRIPTORS: usize = 64 + MAX_REFUSALS_CLOSING;
 /// How long accepting rests when the system has no descriptor or memory for one more.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a service manager that has no room for a message is left alone.
+pub const NOTIFY_RETRY: Duration = Duration::from_millis(100);
 /// How long a shutdown waits for everybody to receive what is owed.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -8,12 +8,13 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::certificate::CertificateError;
 use crate::id::{MAX_SLOTS, reserved_token};
@@ -34,6 +35,8 @@ pub enum StartError {
     Assistant(String),
     /// There is no address to listen on.
     Nowhere,
+    /// A socket that a service manager passed is of no use: a line that says which.
+    Passed(String),
     /// Something that every server needs is not to be had.
     System(&'static str, io::Error),
 }
@@ -53,6 +56,7 @@ impl fmt::Display for StartError {
             Self::Nowhere => f.write_str(
                 "CHAT_LISTEN: it is off, and there is no TLS address either: nobody could connect",
             ),
+            Self::Passed(line) => write!(f, "LISTEN_FDS: {line}"),
             Self::System(what, error) => {
                 write!(f, "Error starting server: {what}: {}", system_text(error))
             }
@@ -71,6 +75,9 @@ pub(super) fn system_text(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
+/// Listening sockets; true: their clients speak TLS.
+pub(super) type Sockets = Vec<(std::net::TcpListener, bool)>;
+
 /// One address that is listened on.
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -79,6 +86,8 @@ pub(super) struct Listener {
     tls: bool,
     /// Somebody may be waiting.
     readable: bool,
+    /// Somebody may be waiting since before the socket had its options, and lacks them.
+    early: bool,
 }
 
 /// What came of one attempt to accept.
@@ -109,20 +118,20 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Listens on these addresses (true: for TLS) and registers with the poll.
+    /// Lets clients in through these sockets, at most [`MAX_LISTENERS`].
     pub(super) fn open(
-        addrs: &[(SocketAddr, bool)],
+        sockets: Sockets,
         max_handshakes: usize,
         registry: &Registry,
     ) -> Result<Self, StartError> {
+        let error = |e| StartError::System("listener", e);
         let mut listeners = Vec::new();
-        for &(addr, tls) in addrs {
-            let error = |e| StartError::Listen(addr, tls, e);
-            let mut socket = TcpListener::from_std(listen(addr).map_err(error)?);
+        for (socket, tls) in sockets {
+            let mut socket = TcpListener::from_std(socket);
             let token = Token(reserved_token(FIRST_LISTENER + listeners.len()));
             registry.register(&mut socket, token, Interest::READABLE).map_err(error)?;
             let addr = socket.local_addr().map_err(error)?;
-            listeners.push(Listener { socket, addr, tls, readable: true });
+            listeners.push(Listener { socket, addr, tls, readable: true, early: true });
         }
         Ok(Self {
             listeners,
@@ -211,12 +220,17 @@ impl Acceptor {
         match listener.socket.accept() {
             Ok((stream, peer)) => {
                 self.short = false;
+                if listener.early {
+                    // If it fails the client is gone, which is found out anyway.
+                    let _ = set_options(&SockRef::from(&stream));
+                }
                 // An IPv4 client of a socket for both families is shown as what it is.
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 Accepted::Client(stream, peer, listener.tls)
             }
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 listener.readable = false;
+                listener.early = false;
                 Accepted::Done
             }
             Err(e) if is_shortage(&e) => self.refuse_without_descriptor(now, n, &e),
@@ -263,6 +277,8 @@ impl Acceptor {
 
 /// The reserved tokens from this one on are the listeners'.
 const FIRST_LISTENER: usize = 1;
+/// How many of them there are.
+pub(super) const MAX_LISTENERS: usize = 7;
 
 /// What a client is told that comes on top of all that fit.
 pub(super) const FULL: &str = "\x1b[31mServer is full. Try again later.\x1b[0m\n";
@@ -301,6 +317,15 @@ fn is_transient(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| transient.contains(&errno))
 }
 
+/// Listens on these addresses; true: for TLS.
+pub(super) fn listen_all(addrs: &[(SocketAddr, bool)]) -> Result<Sockets, StartError> {
+    let open = |&(addr, tls): &(SocketAddr, bool)| match listen(addr) {
+        Ok(socket) => Ok((socket, tls)),
+        Err(e) => Err(StartError::Listen(addr, tls, e)),
+    };
+    addrs.iter().map(open).collect()
+}
+
 /// A listening socket. All IPv6 addresses include all IPv4 ones, and become just those where the
 /// host has no IPv6.
 fn listen(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -324,6 +349,30 @@ fn listen_on(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
+    set_options(&socket)?;
+    socket.bind(&SockAddr::from(addr))?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Makes a listener of a socket that somebody else opened.
+pub(super) fn adopt(fd: OwnedFd) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::from(fd);
+    let is_tcp = socket.local_addr()?.as_socket().is_some() && socket.r#type()? == Type::STREAM;
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    let is_listener = socket.is_listener()?;
+    // Where that cannot be asked, to listen again does no harm.
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    let is_listener = socket.listen(LISTEN_BACKLOG).is_ok();
+    if !is_tcp || !is_listener {
+        return Err(io::Error::other("it is not a listening tcp socket"));
+    }
+    set_options(&socket)?;
+    Ok(socket.into())
+}
+
+/// What every client's socket has, and inherits from its listener.
+fn set_options(socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(SOCKET_SEND_BUFFER)?;
@@ -334,9 +383,7 @@ fn listen_on(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    socket.bind(&SockAddr::from(addr))?;
-    socket.listen(LISTEN_BACKLOG)?;
-    Ok(socket.into())
+    Ok(())
 }
 
 /// Raises the limit on file descriptors as far as it goes. Gives how many clients fit below it.

@@ -3,8 +3,9 @@
 //! Moves bytes, keeps readiness, closes things, and reads the clock; decides nothing about chat.
 //! `server` is the loop, `conn` one client's life, `accept` and
 //! `admission` how clients come in, `transport` what a
-//! connection speaks below its lines, with `tls` and its `certificate`. `memory` is the
-//! ceiling on what all of them hold. `outbound` and `link` are the sockets of the assistant and the resolver.
+//! connection speaks below its lines, with `tls` and its `certificate`. `memory` is the ceiling on
+//! what all of them hold. `outbound` and `link` are the sockets of the assistant and the resolver,
+//! `service` is the way to a service manager.
 
 mod accept;
 mod admission;
@@ -15,6 +16,7 @@ mod link;
 mod memory;
 mod outbound;
 mod server;
+mod service;
 pub mod tls;
 mod transport;
 

@@ -18,11 +18,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 
-use super::accept::{self, Acceptor, StartError};
+use super::accept::{self, Acceptor, Sockets, StartError};
 use super::certificate::Certificate;
 use super::conn::{Conn, State};
 use super::memory::{Heap, Memory};
 use super::outbound::{Assistant, Outbound, Said};
+use super::service::{self, Manager};
 use crate::chat::assistant::Answer;
 use crate::chat::{Chat, CloseReason, Event, Request};
 use crate::config::Config;
@@ -38,6 +39,9 @@ use crate::password::{Job, Jobs, Outcome};
 use crate::rate::Connections;
 use crate::refusal::RefusalLog;
 use crate::timers::Timers;
+
+/// What is wrong with a passed socket for TLS where nothing else is.
+const NO_PAIR: &str = "the one named tls needs CHAT_TLS_CERT and CHAT_TLS_KEY";
 
 const SIGNALS: Token = Token(reserved_token(0));
 
@@ -57,6 +61,7 @@ pub struct Server {
     pub(super) acceptor: Acceptor,
     pub(super) certificate: Option<Certificate>,
     outbound: Option<Outbound>,
+    manager: Manager,
     pub(super) conns: Slab<Conn>,
     /// The most connections there were since memory was last given back.
     pub(super) most_conns: usize,
@@ -121,6 +126,26 @@ impl Plan {
         if addrs.is_empty() {
             return Err(StartError::Nowhere);
         }
+        Self::with(config, addrs, certificate)
+    }
+
+    /// The same with sockets that are there already, instead of addresses.
+    fn for_passed(config: &Config, sockets: &Sockets) -> Result<Self, StartError> {
+        let certificate = if sockets.iter().any(|one| one.1) {
+            let none = || StartError::Passed(NO_PAIR.to_owned());
+            let pair = Certificate::load(&config.tls).map_err(StartError::Certificate)?;
+            Some(pair.ok_or_else(none)?)
+        } else {
+            None
+        };
+        Self::with(config, Vec::new(), certificate)
+    }
+
+    fn with(
+        config: &Config,
+        addrs: Vec<(SocketAddr, bool)>,
+        certificate: Option<Certificate>,
+    ) -> Result<Self, StartError> {
         let assistant = Assistant::new(&config.gemini)?;
         let fit = accept::raise_descriptor_limit();
         let max_connections = config.max_connections.unwrap_or(fit).min(MAX_SLOTS);
@@ -167,25 +192,35 @@ pub(super) struct Limits {
 }
 
 impl Server {
-    /// Makes a [`Plan`], takes the signals and listens. Nobody is let in before [`Server::run`].
+    /// Makes a [`Plan`], takes the signals and listens, or takes the sockets that a service manager
+    /// passed. Nobody is let in before [`Server::run`].
     ///
     /// # Errors
-    /// Those of the plan; an address cannot be listened on, or the system lacks something.
+    /// Those of the plan; an address cannot be listened on, a passed socket is of no use, or the
+    /// system lacks something.
     pub fn bind(config: &Config, heap: Heap) -> Result<Self, StartError> {
+        let passed = service::passed_sockets()?;
         let poll = Poll::new().map_err(|e| StartError::System("poll", e))?;
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
             .map_err(|e| StartError::System("signals", e))?;
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)
             .map_err(|e| StartError::System("signals", e))?;
-        let plan = Plan::new(config)?;
+        let (plan, sockets) = if passed.is_empty() {
+            let plan = Plan::new(config)?;
+            let sockets = accept::listen_all(&plan.addrs)?;
+            (plan, sockets)
+        } else {
+            (Plan::for_passed(config, &passed)?, passed)
+        };
         Ok(Self {
-            acceptor: Acceptor::open(&plan.addrs, config.tls_max_handshakes, poll.registry())?,
+            acceptor: Acceptor::open(sockets, config.tls_max_handshakes, poll.registry())?,
             certificate: plan.certificate,
             outbound: match plan.assistant {
                 Some(assistant) => Some(assistant.open(poll.registry())?),
                 None => None,
             },
+            manager: Manager::from_env(read_clock()),
             poll,
             signals,
             conns: Slab::new(),
@@ -238,6 +273,7 @@ impl Server {
     pub fn run(&mut self) -> io::Result<Ended> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         let mut clock = read_clock();
+        self.manager.ready(clock);
         loop {
             match self.poll.poll(&mut events, self.timeout(clock)) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => events.clear(),
@@ -309,6 +345,7 @@ impl Server {
             self.acceptor.poll_timeout(),
             self.memory.poll_timeout(),
             self.outbound.as_ref().and_then(Outbound::poll_timeout),
+            self.manager.poll_timeout(),
             self.give_back,
             self.shutdown,
         ];
@@ -462,6 +499,7 @@ impl Server {
         if self.chat.poll_timeout().is_some_and(|due| due <= now) {
             self.tell_chat(now, Event::Timeout);
         }
+        self.manager.handle_timeout(now, self.conns.len());
         debug_assert!(self.timers.next().is_none_or(|next| next > now));
     }
 
@@ -488,6 +526,7 @@ impl Server {
     /// Reads again what can change while the server runs: the certificate, for the connections to
     /// come, and who may connect, for those that are there, too.
     fn reload(&mut self, now: Instant) {
+        self.manager.reloading();
         match self.certificate.as_mut().map(Certificate::reload) {
             None => log::info!("hang-up signal: TLS is off, no certificate to reload"),
             Some(Ok(())) => log::info!("certificate reloaded"),
@@ -497,10 +536,12 @@ impl Server {
             Ok(config) => self.set_access(now, config.access),
             Err(error) => log::error!("the old settings stay in use - {error}"),
         }
+        self.manager.ready(now);
     }
 
     fn begin_shutdown(&mut self, now: Instant) {
         log::info!("shutting down - {} connections", self.conns.len());
+        self.manager.stopping(now);
         self.acceptor.close();
         self.shutdown = Some(now + SHUTDOWN_TIMEOUT);
         let opening: Vec<_> = self

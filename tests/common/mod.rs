@@ -34,7 +34,8 @@ pub fn command(dir: &std::path::Path) -> Command {
     command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("CHAT_") || text.starts_with("GEMINI_") {
+        let ours = ["CHAT_", "GEMINI_", "NOTIFY_", "WATCHDOG_", "LISTEN_"];
+        if ours.iter().any(|start| text.starts_with(start)) {
             command.env_remove(name);
         }
     }
@@ -90,16 +91,17 @@ impl Server {
             .envs(settings.iter().copied());
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        let stderr = child.stderr.take().unwrap();
-        let sink = log.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines() {
-                let Ok(line) = line else { return };
-                let mut sink = sink.lock().unwrap();
-                sink.push_str(&line);
-                sink.push('\n');
-            }
-        });
+        if let Some(stderr) = child.stderr.take() {
+            let sink = log.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stderr).lines() {
+                    let Ok(line) = line else { return };
+                    let mut sink = sink.lock().unwrap();
+                    sink.push_str(&line);
+                    sink.push('\n');
+                }
+            });
+        }
         let mut start_lines = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         while !start_lines.contains(">> Server ready") {
