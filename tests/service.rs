@@ -137,12 +137,12 @@ fn the_watchdog_hears_from_a_loop_that_turns_and_from_no_other() {
     let server = manager.start(&[("WATCHDOG_USEC", "200000")]);
     assert_eq!(manager.expect(), "READY=1");
     for _ in 0..5 {
-        assert_eq!(manager.expect(), "WATCHDOG=1\nSTATUS=0 connections");
+        assert_eq!(manager.expect(), "WATCHDOG=1\nSTATUS=Connections: 0");
     }
     // The first one at once, then one in 100 ms, however much there is to do.
     assert!(started.elapsed() >= Duration::from_millis(390));
     let _alice = server.login("alice");
-    eventually("alice is counted", || manager.expect() == "WATCHDOG=1\nSTATUS=1 connections");
+    eventually("alice is counted", || manager.expect() == "WATCHDOG=1\nSTATUS=Connections: 1");
     server.signal(Signal::STOP);
     eventually("it stands still", || manager.count_for(Duration::from_millis(300)) == 0);
     server.signal(Signal::CONT);
@@ -324,4 +324,59 @@ fn systemd_socket_activate() {
     alice.read_to_end();
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+// ---- As a service -----------------------------------------------------------------------------
+
+/// systemd 252 rates the unit at 1.1, of which 0.8 is that it has a network; others weigh a little
+/// differently.
+#[test]
+fn the_unit_is_rated_as_it_was() {
+    let rate = |unit: &str| {
+        Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager", "--threshold=15", unit])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+    };
+    match rate("scripts/service/mio-chat.service") {
+        Ok(output) if String::from_utf8_lossy(&output.stderr).contains("unrecognized option") => {
+            eprintln!("skipped: this systemd-analyze is too old");
+        }
+        Ok(output) => assert!(output.status.success(), "{output:?}"),
+        Err(e) => eprintln!("skipped: systemd-analyze: {e}"),
+    }
+}
+
+#[test]
+fn an_installation_keeps_the_settings_of_the_one_before() {
+    for (init, file) in [
+        ("systemd", "usr/local/lib/systemd/system/mio-chat.service"),
+        ("openrc", "etc/init.d/mio-chat"),
+        ("procd", "etc/init.d/mio-chat"),
+        ("none", "etc/mio-chat/env.example"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let install = |argument: &str| {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install");
+            let mut command = Command::new(script);
+            command.env("DESTDIR", dir.path()).env("INIT", init).arg(argument);
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        let binary = env!("CARGO_BIN_EXE_mio-chat");
+        install(binary);
+        let at = |path: &str| dir.path().join(path);
+        let settings = std::fs::read_to_string(at("etc/mio-chat/.env")).unwrap();
+        assert_eq!(settings, include_str!("../.env.example"));
+        assert!(at(file).exists());
+        std::fs::write(at("etc/mio-chat/env"), "CHAT_BCRYPT_COST=5\n").unwrap();
+        install(binary);
+        let settings = std::fs::read_to_string(at("etc/mio-chat/.env")).unwrap();
+        assert_eq!(settings, "CHAT_BCRYPT_COST=5\n");
+        let installed = std::fs::read(at("usr/local/bin/mio-chat")).unwrap();
+        assert!(installed == std::fs::read(binary).unwrap());
+        install("--uninstall");
+        assert!(at("etc/mio-chat/env").exists() && !at("usr/local/bin/mio-chat").exists());
+        assert!(!at(file).exists() || init == "none");
+    }
 }

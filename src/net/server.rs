@@ -589,18 +589,13 @@ pub(super) fn read_clock() -> Instant {
     Instant::now()
 }
 
-/// Half of the memory that this machine has, in bytes, where the system says how much that is.
-#[allow(clippy::useless_conversion)] // Where an address has 32 bits `totalram` has, too.
+/// Half of the memory that this machine has, in bytes, from `/proc/meminfo` (proc(5)). `None` where
+/// there is no such file.
 fn half_of_memory() -> Option<usize> {
-    #[cfg(target_os = "linux")]
-    {
-        // In units of `mem_unit` bytes (sysinfo(2)).
-        let info = rustix::system::sysinfo();
-        let total = u64::from(info.totalram).saturating_mul(info.mem_unit.into());
-        usize::try_from(total / 2).ok()
-    }
-    #[cfg(not(target_os = "linux"))]
-    None
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: usize = total.split_whitespace().next()?.parse().ok()?;
+    kib.checked_mul(1024).map(|bytes| bytes / 2)
 }
 
 /// Resident memory in KiB, from `/proc/self/statm` (proc(5)), which no disk is behind. `None` where

@@ -115,7 +115,7 @@ impl Manager {
             && *at <= now
         {
             *at = now + *interval;
-            self.send(&format!("WATCHDOG=1\nSTATUS={connections} connections"));
+            self.send(&format!("WATCHDOG=1\nSTATUS=Connections: {connections}"));
         }
     }
 
