@@ -595,7 +595,7 @@ fn half_of_memory() -> Option<usize> {
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
     let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: usize = total.split_whitespace().next()?.parse().ok()?;
-    kib.checked_mul(1024).map(|bytes| bytes / 2)
+    Some((kib / 2).saturating_mul(1024))
 }
 
 /// Resident memory in KiB, from `/proc/self/statm` (proc(5)), which no disk is behind. `None` where
