@@ -20,7 +20,7 @@ use super::certificate::CertificateError;
 use crate::id::{MAX_SLOTS, reserved_token};
 use crate::limits::{
     ACCEPT_PAUSE, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, LISTEN_BACKLOG,
-    RESERVED_DESCRIPTORS, SOCKET_SEND_BUFFER, USER_TIMEOUT,
+    RESERVED_DESCRIPTORS, SOCKET_SEND_BUFFER,
 };
 use crate::refusal::RefusalLog;
 
@@ -382,7 +382,7 @@ fn set_options(socket: &Socket) -> io::Result<()> {
         .with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    socket.set_tcp_user_timeout(Some(crate::limits::USER_TIMEOUT))?;
     Ok(())
 }
 
