@@ -68,10 +68,12 @@ pub const fn tagged_token(n: usize, number: usize) -> usize {
     (number << SLOT_BITS) + reserved_token(n)
 }
 
-/// A table of what belongs to connections: dense, and blind to ids of former tenants.
+/// A table of what belongs to connections: dense, and blind to ids of former tenants. The values are
+/// in boxes, so that one in a late slot does not keep the room of all that were before it, and the
+/// table takes little when it grows.
 #[derive(Debug)]
 pub struct Slots<T> {
-    entries: Vec<Option<(u32, T)>>,
+    entries: Vec<Option<(u32, Box<T>)>>,
     len: usize,
 }
 
@@ -88,7 +90,7 @@ impl<T> Slots<T> {
             self.entries.resize_with(id.slot() + 1, || None);
         }
         if let Some(entry) = self.entries.get_mut(id.slot())
-            && entry.replace((id.generation, value)).is_none()
+            && entry.replace((id.generation, Box::new(value))).is_none()
         {
             self.len += 1;
         }
@@ -123,7 +125,7 @@ impl<T> Slots<T> {
         if self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to(self.entries.len() * 2);
         }
-        Some(value)
+        Some(*value)
     }
 
     /// How many entries there are.
@@ -140,14 +142,14 @@ impl<T> Slots<T> {
 
     /// All values, by slot.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.entries.iter_mut().flatten().map(|(_, value)| value)
+        self.entries.iter_mut().flatten().map(|(_, value)| &mut **value)
     }
 
     /// All entries, by slot.
     pub fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
         self.entries.iter().enumerate().filter_map(|(slot, entry)| {
             let (generation, value) = entry.as_ref()?;
-            Some((ConnId::new(slot, *generation)?, value))
+            Some((ConnId::new(slot, *generation)?, &**value))
         })
     }
 }

@@ -99,7 +99,10 @@ pub const FORGET_HALF_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes held for a connection that make it one of the first to go when memory is full: more than any
 /// unfinished line or TLS record takes, so that it is a slow reader's.
 pub const MUCH_HELD: usize = 32 * 1024;
-/// What has stood still for so long weighs no more for standing longer.
+/// Bytes held for a connection that are worth a newcomer's place: more than a user at rest costs.
+pub const SOME_HELD: usize = 1024;
+/// What has stood still for so long weighs no more for standing longer; and for how long memory may
+/// be short before those go for whom something is held.
 pub const LONG_STOOD: Duration = Duration::from_secs(10);
 /// Refusals that are logged in one second; further ones are counted.
 pub const REFUSALS_LOGGED_PER_SEC: u32 = 100;

@@ -282,6 +282,60 @@ fn abuse(server: &Server, many: usize, peaks: &Peaks, is_over: &dyn Fn() -> bool
     }
 }
 
+/// Users come in until memory is short.
+fn fill(server: &Server) -> Vec<Client> {
+    raise_descriptor_limit();
+    let mut crowd = Vec::new();
+    while !server.log().contains("memory is short") {
+        assert!(crowd.len() < 8000, "{:?}", server.state());
+        for _ in 0..50 {
+            let [.., high, low] = u32::try_from(crowd.len()).unwrap().to_be_bytes();
+            let mut client = server.connect_from([127, 1, high, low]);
+            client.send(&format!("user{}", crowd.len()));
+            crowd.push(client);
+        }
+        server.state();
+    }
+    crowd
+}
+
+/// For thousands of clients in one process.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+}
+
+#[test]
+fn who_stays_does_not_keep_the_room_of_the_crowd_that_has_gone() {
+    let server = Server::with(&[("CHAT_MEMORY_MB", "8")]);
+    let mut crowd = fill(&server);
+    // One of the last to come in.
+    let last = crowd
+        .iter_mut()
+        .rposition(|client| client.read_for(Duration::from_millis(20)).contains("LOBBY"));
+    let _stays = crowd.swap_remove(last.unwrap());
+    drop(crowd);
+    server.expect_log("memory is not short any more");
+    server.login("newcomer");
+    // Coming in costs nobody else his place.
+    assert!(!server.log().contains("memory was full"), "{}", server.log());
+}
+
+#[test]
+fn lines_without_an_end_do_not_keep_newcomers_out() {
+    let server = Server::with(&[("CHAT_MEMORY_MB", "8")]);
+    let mut crowd = Vec::new();
+    while !server.log().contains("memory is short") {
+        assert!(crowd.len() < 600, "{:?}", server.state());
+        let mut client = server.connect();
+        client.send_bytes(&[b'x'; 8000]);
+        crowd.push(client);
+    }
+    server.expect_log("memory is not short any more");
+    server.login("newcomer");
+}
+
 #[test]
 fn the_server_stays_below_its_ceiling_and_those_who_chat_notice_nothing() {
     besiege(8, 700, Duration::from_secs(5));

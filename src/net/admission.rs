@@ -79,7 +79,7 @@ impl Server {
     fn room(&self) -> Result<(), Refusal> {
         if self.conns.len() - self.refusals >= self.limits.max_connections {
             Err(Refusal::Full)
-        } else if self.memory.short {
+        } else if self.memory.is_short() {
             Err(Refusal::Memory)
         } else {
             Ok(())
@@ -132,7 +132,7 @@ impl Server {
     /// Whether one more of those who are turned away can be told why, and be closed as politely as
     /// any other; over TLS that is after the handshake.
     fn has_time_to_explain(&self, tls: bool) -> bool {
-        let too_costly = tls && (self.acceptor.is_half_taken() || self.memory.short);
+        let too_costly = tls && (self.acceptor.is_half_taken() || self.memory.is_short());
         self.refusals < MAX_REFUSALS_CLOSING && !too_costly
     }
 
@@ -251,7 +251,7 @@ impl Server {
         if conn.handshaking {
             self.acceptor.handshake_begun();
         }
-        self.conns.insert(conn);
+        self.conns.insert(Box::new(conn));
         self.most_conns = self.most_conns.max(self.conns.len());
         self.outboxes.open(id);
         Some(id)

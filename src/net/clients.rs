@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use mio::event::Event as Readiness;
 
-use super::conn::{Conn, Input, State};
+use super::conn::{Input, State};
 use super::server::{Server, read_clock};
 use crate::chat::protocol::Protocol;
 use crate::chat::{CloseReason, Event};
@@ -78,7 +78,7 @@ impl Server {
         }
         self.scratch = scratch;
         // Reading makes TLS say things of its own.
-        if self.conns.get(id.slot()).is_some_and(Conn::is_pending) {
+        if self.conns.get(id.slot()).is_some_and(|conn| conn.is_pending()) {
             self.to_flush.push_back(id);
         }
         if !self.is_behind(id) {

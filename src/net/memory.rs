@@ -6,17 +6,20 @@
 //!
 //! There are two marks. From the lower one on nothing is taken on that can be done without
 //! (newcomers, lobbies, prompts, questions), and the lobbies that remember most forget half of it
-//! every second, so that this comes to an end. At the higher one something goes, first that of which
+//! every second; if that does not bring it to an end within ten, those go whose output or unfinished
+//! lines take the place of newcomers. At the higher mark something goes at once, first that of which
 //! there is most and which has stood still for longest: slow readers, for whom much is held; if they
 //! are not enough, more of what lobbies remember; and if that is not enough, all the others.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::conn::State;
 use super::server::Server;
 use crate::chat::CloseReason;
 use crate::id::ConnId;
-use crate::limits::{FORGET_HALF_INTERVAL, GIVE_BACK_DELAY, LONG_STOOD, MUCH_HELD, PROGRAM_BYTES};
+use crate::limits::{
+    FORGET_HALF_INTERVAL, GIVE_BACK_DELAY, LONG_STOOD, MUCH_HELD, PROGRAM_BYTES, SOME_HELD,
+};
 
 /// What the program knows of its allocator, which the library cannot ask.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +36,8 @@ pub(super) struct Memory {
     heap: Heap,
     low_mark: usize,
     high_mark: usize,
-    /// The low mark was passed when the turn began.
-    pub(super) short: bool,
+    /// When the low mark was passed; `None` unless memory is short.
+    short_since: Option<Instant>,
     /// When lobbies forget next; `None` unless memory is short.
     forget_half: Option<Instant>,
     /// Connections that were closed to make room, and that the operator was not told of.
@@ -52,7 +55,7 @@ impl Memory {
             heap,
             low_mark: high_mark / 4 * 3,
             high_mark,
-            short: false,
+            short_since: None,
             forget_half: None,
             closed: 0,
         }
@@ -63,6 +66,11 @@ impl Memory {
         (self.heap.allocated)()
     }
 
+    /// Whether newcomers have to wait, as it is now: several come in one turn.
+    pub(super) fn is_short(&self) -> bool {
+        self.short_since.is_some() || self.allocated() >= self.low_mark
+    }
+
     pub(super) fn give_back(&self) {
         (self.heap.give_back)();
     }
@@ -70,6 +78,11 @@ impl Memory {
     /// When [`Server::look_at_memory`] has something to do.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.forget_half
+    }
+
+    /// Bytes below which memory is not short any more: an eighth below the low mark.
+    fn no_longer_short(&self) -> usize {
+        self.low_mark / 8 * 7
     }
 
     fn tell_closed(&mut self) {
@@ -85,10 +98,12 @@ impl Memory {
 }
 
 /// What is held for one connection.
+#[derive(Debug)]
 struct Holder {
     /// How much for how long: what stands still weighs more than what is on its way. Of those that
     /// weigh the same the latest to come goes first.
     weight: (u128, u32),
+    stood: Duration,
     /// Bytes.
     held: usize,
     id: ConnId,
@@ -99,20 +114,21 @@ impl Server {
     pub(super) fn look_at_memory(&mut self, now: Instant) {
         if self.memory.forget_half.is_some_and(|at| at <= now) {
             self.chat.forget_half(now);
+            if self.memory.short_since.is_some_and(|since| now >= since + LONG_STOOD) {
+                self.make_room_for_newcomers(now);
+            }
             self.give_back = Some(now);
             self.memory.tell_closed();
             self.memory.forget_half = Some(now + FORGET_HALF_INTERVAL);
         }
         let allocated = self.memory.allocated();
-        let low_mark = self.memory.low_mark;
-        let short = match self.memory.short {
-            false => allocated >= low_mark,
-            true => allocated >= low_mark / 8 * 7,
-        };
-        if short == self.memory.short {
+        let was_short = self.memory.short_since.is_some();
+        let mark = if was_short { self.memory.no_longer_short() } else { self.memory.low_mark };
+        let short = allocated >= mark;
+        if short == was_short {
             return;
         }
-        self.memory.short = short;
+        self.memory.short_since = short.then_some(now);
         self.memory.forget_half = short.then_some(now);
         self.chat.set_short_of_memory(short);
         if short {
@@ -130,21 +146,36 @@ impl Server {
             return;
         }
         let mut holders = self.holders(now);
-        let before = holders.len();
-        while self.memory.allocated() >= self.memory.high_mark / 8 * 7
-            && let Some(holder) = holders.pop_if(|holder| holder.held >= MUCH_HELD)
-        {
-            self.take_from(now, holder.id);
-        }
+        let high_mark = self.memory.high_mark;
+        self.close_until(now, high_mark / 8 * 7, &mut holders, |one| one.held >= MUCH_HELD);
         while self.memory.is_at_the_ceiling() && self.chat.forget_half(now) {}
         holders.sort_unstable_by_key(|holder| holder.weight);
-        while self.memory.is_at_the_ceiling()
-            && let Some(holder) = holders.pop()
+        self.close_until(now, high_mark, &mut holders, |_| true);
+        self.give_back.get_or_insert(now + GIVE_BACK_DELAY);
+    }
+
+    /// Closes those for whom something is held that others could use, until memory is not short.
+    fn make_room_for_newcomers(&mut self, now: Instant) {
+        let mut holders = self.holders(now);
+        let stands = |one: &Holder| one.held >= SOME_HELD && one.stood >= LONG_STOOD;
+        holders.retain(|one| one.held >= MUCH_HELD || stands(one));
+        self.close_until(now, self.memory.no_longer_short(), &mut holders, |_| true);
+    }
+
+    /// Closes the last of these, as long as they should go and so many bytes are allocated.
+    fn close_until(
+        &mut self,
+        now: Instant,
+        mark: usize,
+        holders: &mut Vec<Holder>,
+        should_go: impl Fn(&Holder) -> bool,
+    ) {
+        while self.memory.allocated() >= mark
+            && let Some(holder) = holders.pop_if(|holder| should_go(holder))
         {
             self.take_from(now, holder.id);
+            self.memory.closed += 1;
         }
-        self.memory.closed += before - holders.len();
-        self.give_back.get_or_insert(now + GIVE_BACK_DELAY);
     }
 
     /// Everybody, in the order of their weight; those for whom much is held behind all others.
@@ -155,7 +186,7 @@ impl Server {
                 let held = conn.held() + self.outboxes.held(conn.id);
                 let stood = now.saturating_duration_since(conn.progress).min(LONG_STOOD);
                 let weight = held as u128 * stood.as_millis();
-                Holder { weight: (weight, conn.id.generation()), held, id: conn.id }
+                Holder { weight: (weight, conn.id.generation()), stood, held, id: conn.id }
             })
             .collect();
         holders.sort_unstable_by_key(|holder| (holder.held >= MUCH_HELD, holder.weight));

@@ -62,7 +62,8 @@ pub struct Server {
     pub(super) certificate: Option<Certificate>,
     outbound: Option<Outbound>,
     manager: Manager,
-    pub(super) conns: Slab<Conn>,
+    /// In boxes, so that whoever stays in a late slot does not keep the room of all before them.
+    pub(super) conns: Slab<Box<Conn>>,
     /// The most connections there were since memory was last given back.
     pub(super) most_conns: usize,
     /// When that is done again: some time after a crowd has gone, when nobody remembers it.
@@ -579,7 +580,8 @@ impl Server {
 
     /// The connection of this id, if it is still that one.
     pub(super) fn conn(&mut self, id: ConnId) -> Option<&mut Conn> {
-        self.conns.get_mut(id.slot()).filter(|conn| conn.id == id && conn.state != State::Closed)
+        let conn = self.conns.get_mut(id.slot())?;
+        (conn.id == id && conn.state != State::Closed).then_some(conn)
     }
 }
 
