@@ -57,8 +57,10 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     /// The assistant's settings.
     pub gemini: Gemini,
-    /// Where the `.env` file is, if there is one, to be read again.
+    /// Where the `.env` file is looked for, to be read again.
     pub directory: PathBuf,
+    /// It was there.
+    pub has_file: bool,
 }
 
 /// Where the certificate is, and its key.
@@ -201,8 +203,8 @@ impl Config {
     pub fn load(directory: &Path) -> Result<Self, ConfigError> {
         let path = directory.join(".env");
         let file = match std::fs::read_to_string(&path) {
-            Ok(text) => read_file(&text).map_err(|line| ConfigError::File(path, line))?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => HashMap::new(),
+            Ok(text) => Some(read_file(&text).map_err(|line| ConfigError::File(path, line))?),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(ConfigError::Unreadable(path, e.to_string())),
         };
         let ours = |name: &str| name.starts_with("CHAT_") || name.starts_with("GEMINI_");
@@ -212,8 +214,10 @@ impl Config {
                 return Err(ConfigError::NotText(name));
             }
         }
-        let get = |name: &str| std::env::var(name).ok().or_else(|| file.get(name).cloned());
-        Ok(Self { directory: directory.to_owned(), ..Self::parse(get)? })
+        let get =
+            |name: &str| std::env::var(name).ok().or_else(|| file.as_ref()?.get(name).cloned());
+        let has_file = file.is_some();
+        Ok(Self { directory: directory.to_owned(), has_file, ..Self::parse(get)? })
     }
 
     /// From a function that gives the value of a variable; the directory is the working directory.
@@ -280,6 +284,7 @@ impl Config {
             log_file: vars.path("CHAT_LOG_FILE"),
             gemini,
             directory: PathBuf::from("."),
+            has_file: false,
         })
     }
 }

@@ -12,6 +12,9 @@ use crate::limits::MAX_PROXY_HEADER_BYTES;
 /// What the two versions begin with.
 const SIGNATURES: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
+/// The byte of a version 2 header that says the proxy speaks for itself.
+const LOCAL: u8 = 0x20;
+
 /// Bytes of the longest header of version 1 (section 2.1).
 const LONGEST_VERSION_1: usize = 107;
 
@@ -51,6 +54,11 @@ impl HeaderDecoder {
             Some(b'P') => LONGEST_VERSION_1,
             _ => MAX_PROXY_HEADER_BYTES,
         };
+        // What family a proxy names that speaks for itself is to be ignored (the specification, 2.2);
+        // the parser would have it agree with the addresses.
+        if let [b'\r', .., LOCAL, family] = self.bytes.get_mut(..14).unwrap_or_default() {
+            *family = 0;
+        }
         let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
         let (source, length) = match ProxyHeader::parse(&self.bytes, config) {
             Ok((header, length)) => (header.proxied_address().map(|addr| addr.source), length),
@@ -123,7 +131,14 @@ mod tests {
         let bytes = version_2("[2001:db8::1]:5555", "[2001:db8::2]:8443");
         assert_eq!(header(&bytes), Ok(("[2001:db8::1]:5555".parse().ok(), Vec::new())));
         // A proxy's own check of us: LOCAL.
-        assert_eq!(header(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"), Ok((None, Vec::new())));
+        for family in [0, 0x11, 0x12, 0x21, 0x31, 0xff] {
+            for addresses in [0, 3, 12, 36] {
+                let mut bytes = SIGNATURES[1].to_vec();
+                bytes.extend([LOCAL, family, 0, addresses]);
+                bytes.resize(bytes.len() + usize::from(addresses), 7);
+                assert_eq!(header(&bytes), Ok((None, Vec::new())), "{family} {addresses}");
+            }
+        }
     }
 
     #[test]

@@ -66,6 +66,15 @@ fn a_reload_changes_who_may_come_and_who_may_stay() {
 }
 
 #[test]
+fn settings_that_are_gone_change_nothing() {
+    let server = server("CHAT_DENY_FROM=127.0.0.66\n");
+    fs::remove_file(server.dir().join(".env")).unwrap();
+    server.signal(Signal::HUP);
+    server.expect_log("the old settings stay in use - there is no .env any more");
+    assert!(server.connect_from([127, 0, 0, 66]).read_raw_to_end().is_empty());
+}
+
+#[test]
 fn settings_that_cannot_be_read_change_nothing() {
     let server = server("CHAT_DENY_FROM=127.0.0.2\n");
     reload(&server, "CHAT_DENY_FROM=127.0.0.2,everybody\n");

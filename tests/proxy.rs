@@ -79,6 +79,14 @@ fn a_proxy_that_speaks_for_itself_is_the_client() {
 }
 
 #[test]
+fn a_proxy_may_see_whether_the_server_is_there_whoever_may_connect() {
+    let server = Server::with(&[PROXIED, ("CHAT_ALLOW_FROM", "192.0.2.0/24")]);
+    brought(&server, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0").login("local");
+    assert_eq!(brought(&server, version_1("198.51.100.1").as_bytes()).read_to_end(), "");
+    assert!(!server.log().contains("refused 127.0.0.1"), "{}", server.log());
+}
+
+#[test]
 fn a_proxy_has_to_send_a_header_and_in_time() {
     let server = Server::with(&[PROXIED]);
     assert_eq!(brought(&server, b"alice\n").read_to_end(), "");

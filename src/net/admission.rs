@@ -86,10 +86,16 @@ impl Server {
         }
     }
 
+    /// Whether this address may connect. Proxies may, for themselves: their health checks are nobody's
+    /// attempt to get in, and nobody else has their addresses.
+    fn may_connect(&self, ip: IpAddr) -> bool {
+        self.access.permits(ip) || self.proxies.contains(ip)
+    }
+
     /// Counts one more from this address, if that may be.
     fn judge(&mut self, ip: IpAddr) -> Result<Admission, Refusal> {
         let addr = AddrKey::from(ip);
-        if !self.access.permits(ip) {
+        if !self.may_connect(ip) {
             Err(Refusal::Forbidden)
         } else if !self.by_address.try_open(addr, self.limits.max_connections_per_ip) {
             Err(Refusal::TooMany)
@@ -212,7 +218,7 @@ impl Server {
             .conns
             .iter()
             .filter(|(_, conn)| matches!(conn.admission, Admission::Counted(_)))
-            .filter(|(_, conn)| !self.access.permits(conn.peer.ip()))
+            .filter(|(_, conn)| !self.may_connect(conn.peer.ip()))
             .map(|(_, conn)| conn.id)
             .collect();
         for id in forbidden {

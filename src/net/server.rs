@@ -92,6 +92,8 @@ pub struct Server {
     pub(super) proxies: Networks,
     /// Where settings that can change meanwhile are read again.
     directory: PathBuf,
+    /// There was a file with some at the start.
+    has_file: bool,
     /// When the shutdown under way ends.
     shutdown: Option<Instant>,
     longest_turn: Duration,
@@ -250,6 +252,7 @@ impl Server {
             access: config.access.clone(),
             proxies: config.proxies.clone(),
             directory: config.directory.clone(),
+            has_file: config.has_file,
             shutdown: None,
             longest_turn: Duration::ZERO,
         })
@@ -534,6 +537,10 @@ impl Server {
             Some(Err(error)) => log::error!("the old certificate stays in use - {error}"),
         }
         match Config::load(&self.directory) {
+            // Gone by mistake, more likely than not, and with it perhaps all who are denied.
+            Ok(config) if self.has_file && !config.has_file => {
+                log::error!("the old settings stay in use - there is no .env any more");
+            }
             Ok(config) => self.set_access(now, config.access),
             Err(error) => log::error!("the old settings stay in use - {error}"),
         }
