@@ -10,6 +10,8 @@ use ipnet::{IpNet, Ipv4Net};
 
 /// A set of networks. An IPv4 address that comes mapped into IPv6 (RFC 4291, 2.5.5.2) is an IPv4
 /// address, on both sides.
+///
+/// In ascending order, with no address in two of them, so that a long list is searched by halves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks(Vec<IpNet>);
 
@@ -18,7 +20,8 @@ impl Networks {
     #[must_use]
     pub fn contains(&self, addr: IpAddr) -> bool {
         let addr = addr.to_canonical();
-        self.0.iter().any(|network| network.contains(&addr))
+        let behind = self.0.partition_point(|network| network.network() <= addr);
+        behind.checked_sub(1).is_some_and(|last| self.0[last].contains(&addr))
     }
 
     /// Whether there is none.
@@ -43,7 +46,9 @@ impl FromStr for Networks {
     /// From a list such as `10.0.0.0/8, 2001:db8::/32, 192.0.2.1`: an address without a prefix is a
     /// network of one, and the bits behind a prefix do not matter.
     fn from_str(list: &str) -> Result<Self, ()> {
-        list.split(',').map(|text| network(text.trim())).collect::<Option<_>>().map(Self).ok_or(())
+        let networks = list.split(',').map(|text| network(text.trim())).collect::<Option<_>>();
+        // Comes in ascending order, IPv4 first, as addresses are ordered, too.
+        networks.map(|networks| Self(IpNet::aggregate(&networks))).ok_or(())
     }
 }
 
@@ -104,7 +109,7 @@ mod tests {
     #[test]
     fn a_network_has_the_addresses_behind_its_prefix() {
         let all = networks("10.0.0.0/8, 192.0.2.7,2001:db8::/32,198.51.100.77/24");
-        let shown = "10.0.0.0/8, 192.0.2.7/32, 2001:db8::/32, 198.51.100.77/24";
+        let shown = "10.0.0.0/8, 192.0.2.7/32, 198.51.100.0/24, 2001:db8::/32";
         assert_eq!(all.to_string(), shown);
         for inside in
             ["10.255.0.1", "192.0.2.7", "2001:db8:ffff::1", "198.51.100.1", "::ffff:10.0.0.1"]
@@ -122,6 +127,45 @@ mod tests {
         assert!(!networks("0.0.0.0/0").contains(ip("2001:db8::1")));
         assert!(networks("::/0").contains(ip("2001:db8::1")));
         assert!(!networks("::/0").contains(ip("::ffff:192.0.2.1")));
+    }
+
+    #[test]
+    fn networks_that_meet_or_lie_in_one_another_are_one() {
+        let all = networks("10.1.0.0/16,10.0.0.0/8,::/0,192.0.2.128/25,192.0.2.0/25,10.2.3.4");
+        assert_eq!(all, networks("10.0.0.0/8,192.0.2.0/24,::/0"));
+        assert_eq!(networks("128.0.0.0/1,0.0.0.0/1"), networks("0.0.0.0/0"));
+    }
+
+    #[test]
+    fn a_search_by_halves_finds_what_a_look_at_each_finds() {
+        // All about the first and the last address of each network, of a list with gaps and overlaps.
+        let list: Vec<String> = (0..3000_u32)
+            .map(|n| {
+                let bits = n.wrapping_mul(2_654_435_761);
+                match n % 3 {
+                    0 => format!("{}/{}", std::net::Ipv4Addr::from_bits(bits), 16 + n % 17),
+                    1 => format!("{:x}:{:x}::/{}", bits >> 16, bits & 0xFFFF, 10 + n % 119),
+                    _ => format!("::ffff:{}", std::net::Ipv4Addr::from_bits(bits)),
+                }
+            })
+            .collect();
+        let each: Vec<IpNet> = list.iter().map(|text| network(text).unwrap()).collect();
+        let all = networks(&list.join(","));
+        for one in &each {
+            let ends = [one.network(), one.broadcast()];
+            let beside = ends.map(|end| match end {
+                IpAddr::V4(v4) => [1, u32::MAX].map(|d| {
+                    IpAddr::from(std::net::Ipv4Addr::from_bits(v4.to_bits().wrapping_add(d)))
+                }),
+                IpAddr::V6(v6) => [1, u128::MAX].map(|d| {
+                    IpAddr::from(std::net::Ipv6Addr::from_bits(v6.to_bits().wrapping_add(d)))
+                }),
+            });
+            for addr in ends.into_iter().chain(beside.into_iter().flatten()) {
+                let expected = each.iter().any(|one| one.contains(&addr.to_canonical()));
+                assert_eq!(all.contains(addr), expected, "{addr}");
+            }
+        }
     }
 
     #[test]
