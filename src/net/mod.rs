@@ -3,8 +3,8 @@
 //! Moves bytes, keeps readiness, closes things, and reads the clock; decides nothing about chat.
 //! `server` is the loop, `conn` one client's life, `accept` and `admission` how clients come in,
 //! `transport` what a connection speaks below its lines, with `tls` and its `certificate`. `memory` is
-//! the ceiling on what all of them hold. `outbound` and `link` are the sockets of the assistant and the
-//! resolver, `service` the way to a service manager.
+//! the ceiling on what all of them hold, `machine` what the system says of that. `outbound` and `link`
+//! are the sockets of the assistant and the resolver, `service` the way to a service manager.
 
 mod accept;
 mod admission;
@@ -12,6 +12,7 @@ mod certificate;
 mod clients;
 mod conn;
 mod link;
+mod machine;
 mod memory;
 mod outbound;
 mod server;

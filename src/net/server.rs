@@ -21,6 +21,7 @@ use slab::Slab;
 use super::accept::{self, Acceptor, Sockets, StartError};
 use super::certificate::Certificate;
 use super::conn::{Conn, State};
+use super::machine::{half_of_memory, resident_kib};
 use super::memory::{Heap, Memory};
 use super::outbound::{Assistant, Outbound, Said};
 use super::service::{self, Manager};
@@ -596,21 +597,4 @@ impl Server {
 #[allow(clippy::disallowed_methods)]
 pub(super) fn read_clock() -> Instant {
     Instant::now()
-}
-
-/// Half of the memory that this machine has, in bytes, from `/proc/meminfo` (proc(5)). `None` where
-/// there is no such file.
-fn half_of_memory() -> Option<usize> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: usize = total.split_whitespace().next()?.parse().ok()?;
-    Some((kib / 2).saturating_mul(1024))
-}
-
-/// Resident memory in KiB, from `/proc/self/statm` (proc(5)), which no disk is behind. `None` where
-/// there is no such file.
-fn resident_kib() -> Option<usize> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: usize = statm.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() / 1024)
 }
