@@ -21,7 +21,8 @@ impl Networks {
     pub fn contains(&self, addr: IpAddr) -> bool {
         let addr = addr.to_canonical();
         let behind = self.0.partition_point(|network| network.network() <= addr);
-        behind.checked_sub(1).is_some_and(|last| self.0[last].contains(&addr))
+        let last = behind.checked_sub(1).and_then(|last| self.0.get(last));
+        last.is_some_and(|network| network.contains(&addr))
     }
 
     /// Whether there is none.
