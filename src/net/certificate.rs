@@ -181,7 +181,7 @@ fn private_key(pem: &[u8]) -> Option<PrivateKeyDer<'static>> {
 fn warn_if_readable_by_all(key: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     if fs::metadata(key).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
-        log::warn!("{KEY}: everybody can read {}; chmod 600 it", key.display());
+        log::warn!("{KEY}: everybody can read {}; chmod o= it", key.display());
     }
 }
 
