@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use common::{Client, PATIENCE, Server, eventually};
@@ -219,6 +220,23 @@ fn commands_sent_faster_than_their_answers_leave_are_held_back_not_punished() {
     let seen = alice.read_to_end();
     assert_eq!(seen.matches("=== Profile pictures").count(), rounds);
     assert!(seen.contains("Disconnecting from server. Goodbye!"));
+}
+
+#[test]
+fn who_is_not_read_from_can_make_the_kernel_hold_little() {
+    let server = Server::start();
+    let client = server.login("mute");
+    // So that hardly anything waits on this side.
+    socket2::SockRef::from(&client.stream).set_send_buffer_size(4096).unwrap();
+    client.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    // Read until the answers, which nobody reads, have filled what they may.
+    let mut taken = 0;
+    let piece = "/sp list\n".repeat(100);
+    while let Ok(bytes) = (&client.stream).write(piece.as_bytes()) {
+        taken += bytes;
+    }
+    // What was answered, 200 bytes and more for each line, and what both kernels hold.
+    assert!(taken < 64 * 1024, "{taken} bytes were taken");
 }
 
 #[test]

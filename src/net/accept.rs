@@ -20,7 +20,7 @@ use super::certificate::CertificateError;
 use crate::id::{MAX_SLOTS, reserved_token};
 use crate::limits::{
     ACCEPT_PAUSE, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, LISTEN_BACKLOG,
-    RESERVED_DESCRIPTORS, SOCKET_SEND_BUFFER,
+    RESERVED_DESCRIPTORS, SOCKET_RECEIVE_BUFFER, SOCKET_SEND_BUFFER,
 };
 use crate::refusal::RefusalLog;
 
@@ -376,6 +376,7 @@ fn set_options(socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(SOCKET_SEND_BUFFER)?;
+    socket.set_recv_buffer_size(SOCKET_RECEIVE_BUFFER)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
         .with_interval(KEEPALIVE_INTERVAL)
