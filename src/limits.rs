@@ -185,6 +185,9 @@ pub const LISTEN_BACKLOG: i32 = 1024;
 /// The kernel's send buffer of one client (Linux doubles it for its own bookkeeping): small enough
 /// that a slow reader is seen in our queue and not hidden behind megabytes of the kernel's.
 pub const SOCKET_SEND_BUFFER: usize = 64 * 1024;
+/// Linux: output that the kernel takes of one client and has not sent yet. What is on its way may fill
+/// the send buffer, but a client that reads nothing makes the kernel hold little more than this.
+pub const SOCKET_NOT_SENT: u32 = 16 * 1024;
 /// The kernel's receive buffer of one client (doubled, too). Without a bound who sends faster than is
 /// read makes the kernel hold some 128 KiB, and megabytes once it was read from for a while.
 pub const SOCKET_RECEIVE_BUFFER: usize = 16 * 1024;

@@ -383,7 +383,10 @@ fn set_options(socket: &Socket) -> io::Result<()> {
         .with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(crate::limits::USER_TIMEOUT))?;
+    {
+        socket.set_tcp_user_timeout(Some(crate::limits::USER_TIMEOUT))?;
+        socket.set_tcp_notsent_lowat(crate::limits::SOCKET_NOT_SENT)?;
+    }
     Ok(())
 }
 

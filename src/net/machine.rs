@@ -7,20 +7,22 @@ use std::path::Path;
 
 use crate::limits::MIN_MEMORY_MB;
 
-/// Half of the memory that this process may have, in bytes, and at least what can be set: of the
-/// machine's, or, where that is less, of what its control groups leave it. `None` where the system
-/// does not say.
-pub(super) fn half_of_memory() -> Option<usize> {
-    half_of_memory_below(Path::new("/"))
+/// What this process should take at most if nobody says, in bytes: half of the machine's memory or a
+/// third of what its control groups leave it, but not less than what can be set. `None` where the
+/// system does not say.
+///
+/// In a group what the kernel holds for its sockets counts, too: about as much as clients who read
+/// nothing make the server hold.
+pub(super) fn default_ceiling() -> Option<usize> {
+    default_ceiling_below(Path::new("/"))
 }
 
-fn half_of_memory_below(root: &Path) -> Option<usize> {
+fn default_ceiling_below(root: &Path) -> Option<usize> {
     let meminfo = read_to_string(root.join("proc/meminfo")).ok()?;
     let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = total.split_whitespace().next()?.parse().ok()?;
-    let bytes = kib.saturating_mul(1024).min(group_limit(root).unwrap_or(u64::MAX));
-    let half = usize::try_from(bytes / 2).unwrap_or(usize::MAX);
-    Some(half.max(MIN_MEMORY_MB << 20))
+    let bytes = (kib.saturating_mul(1024) / 2).min(group_limit(root).unwrap_or(u64::MAX) / 3);
+    Some(usize::try_from(bytes).unwrap_or(usize::MAX).max(MIN_MEMORY_MB << 20))
 }
 
 /// The least `memory.max`, in bytes, of the control group of this process and of those around it
@@ -48,30 +50,30 @@ mod tests {
 
     use super::*;
 
-    /// Half of the memory, in MiB, on a machine with these files.
-    fn half_with(name: &str, files: &[(&str, &str)]) -> Option<usize> {
+    /// The ceiling, in MiB, on a machine with these files.
+    fn ceiling_with(name: &str, files: &[(&str, &str)]) -> Option<usize> {
         let root = std::env::temp_dir().join(format!("mio-chat-{name}-{}", std::process::id()));
         for (path, text) in files {
             let path = root.join(path);
             create_dir_all(path.parent().unwrap()).unwrap();
             write(path, text).unwrap();
         }
-        let half = half_of_memory_below(&root);
+        let ceiling = default_ceiling_below(&root);
         let _ = remove_dir_all(root);
-        half.map(|bytes| bytes >> 20)
+        ceiling.map(|bytes| bytes >> 20)
     }
 
     const MEMINFO: (&str, &str) = ("proc/meminfo", "MemTotal:  524288 kB\nMemFree:  1 kB\n");
 
     #[test]
-    fn half_of_the_machine_or_of_the_least_that_a_group_leaves() {
+    fn half_of_the_machine_or_a_third_of_the_least_that_a_group_leaves() {
         let group = ("proc/self/cgroup", "1:name=x:/other\n0::/a/b.service\n");
         let limits =
             |a, b| [("sys/fs/cgroup/a/memory.max", a), ("sys/fs/cgroup/a/b.service/memory.max", b)];
         for (n, (a, b, expected)) in [
             ("max\n", "max\n", 256),
-            ("max\n", "67108864\n", 32),
-            ("33554432\n", "67108864\n", 16),
+            ("max\n", "100663296\n", 32),
+            ("50331648\n", "100663296\n", 16),
             ("max\n", "1099511627776\n", 256),
             ("max\n", "4194304\n", MIN_MEMORY_MB),
         ]
@@ -79,20 +81,23 @@ mod tests {
         .enumerate()
         {
             let [a, b] = limits(a, b);
-            assert_eq!(half_with(&format!("groups-{n}"), &[MEMINFO, group, a, b]), Some(expected));
+            assert_eq!(
+                ceiling_with(&format!("groups-{n}"), &[MEMINFO, group, a, b]),
+                Some(expected)
+            );
         }
     }
 
     #[test]
     fn in_a_container_its_own_group_is_the_top() {
         let group = ("proc/self/cgroup", "0::/\n");
-        let limit = ("sys/fs/cgroup/memory.max", "134217728\n");
-        assert_eq!(half_with("container", &[MEMINFO, group, limit]), Some(64));
+        let limit = ("sys/fs/cgroup/memory.max", "201326592\n");
+        assert_eq!(ceiling_with("container", &[MEMINFO, group, limit]), Some(64));
     }
 
     #[test]
     fn without_groups_the_machine_counts_and_without_that_nothing() {
-        assert_eq!(half_with("machine", &[MEMINFO]), Some(256));
-        assert_eq!(half_with("nothing", &[("proc/version", "")]), None);
+        assert_eq!(ceiling_with("machine", &[MEMINFO]), Some(256));
+        assert_eq!(ceiling_with("nothing", &[("proc/version", "")]), None);
     }
 }

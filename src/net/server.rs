@@ -21,7 +21,7 @@ use slab::Slab;
 use super::accept::{self, Acceptor, Sockets, StartError};
 use super::certificate::Certificate;
 use super::conn::{Conn, State};
-use super::machine::{half_of_memory, resident_kib};
+use super::machine::{default_ceiling, resident_kib};
 use super::memory::{Heap, Memory};
 use super::outbound::{Assistant, Outbound, Said};
 use super::service::{self, Manager};
@@ -157,7 +157,7 @@ impl Plan {
             log::warn!("CHAT_MAX_CONNECTIONS is {max_connections}, but descriptors allow {fit}");
         }
         let memory =
-            config.memory_mb.map_or_else(half_of_memory, |mb| (mb > 0).then_some(mb << 20));
+            config.memory_mb.map_or_else(default_ceiling, |mb| (mb > 0).then_some(mb << 20));
         Ok(Self { addrs, certificate, assistant, max_connections, memory })
     }
 
