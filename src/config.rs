@@ -4,7 +4,8 @@
 //! read is an error that names the variable and says what is allowed. Opens no socket and reads no
 //! file but `.env`.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -22,7 +23,7 @@ use crate::network::{Access, Networks};
 use crate::password::COSTS;
 
 /// Everything that can be set.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `CHAT_LISTEN`: the plain address, if there is one.
     pub listen: Option<SocketAddr>,
@@ -46,8 +47,8 @@ pub struct Config {
     pub send_queue_bytes: usize,
     /// `CHAT_SEND_STALL_SECS`: how long that may stand still.
     pub send_stall: Duration,
-    /// `CHAT_MEMORY_MB`: what the server may take, in MiB; 0 is no ceiling, `None` half of what the
-    /// machine has.
+    /// `CHAT_MEMORY_MB`: what the server may take, in MiB; 0 is no ceiling, `None` goes by what there
+    /// is.
     pub memory_mb: Option<usize>,
     /// `CHAT_BCRYPT_COST`: log2 of the rounds for a lobby password.
     pub bcrypt_cost: u32,
@@ -61,10 +62,12 @@ pub struct Config {
     pub directory: PathBuf,
     /// It was there.
     pub has_file: bool,
+    /// Variables of the environment that are named like settings and are none.
+    pub unknown: Vec<String>,
 }
 
 /// Where the certificate is, and its key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The certificate chain, PEM.
     pub cert: PathBuf,
@@ -75,7 +78,7 @@ pub struct TlsFiles {
 }
 
 /// What the assistant is told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gemini {
     /// `GEMINI_API_KEY`; without it there is no assistant.
     pub key: Option<Secret>,
@@ -92,7 +95,7 @@ pub struct Gemini {
 }
 
 /// A value that is never shown, not even in debug output.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -172,6 +175,8 @@ pub enum ConfigError {
     /// A line of the `.env` file, by its number, is not of the form it should have. The line itself
     /// is not shown: it may hold the key.
     File(PathBuf, usize),
+    /// A line of the `.env` file is for a setting of this name, which there is not.
+    Unknown(PathBuf, String),
     /// The `.env` file cannot be read, and why.
     Unreadable(PathBuf, String),
 }
@@ -190,6 +195,9 @@ impl fmt::Display for ConfigError {
                 let path = path.display();
                 write!(f, "{path}: line {line} is not NAME=value; quote a value with spaces")
             }
+            Self::Unknown(path, name) => {
+                write!(f, "{}: there is no setting {name}", path.display())
+            }
             Self::Unreadable(path, error) => write!(f, "{}: {error}", path.display()),
         }
     }
@@ -203,21 +211,38 @@ impl Config {
     pub fn load(directory: &Path) -> Result<Self, ConfigError> {
         let path = directory.join(".env");
         let file = match std::fs::read_to_string(&path) {
-            Ok(text) => Some(read_file(&text).map_err(|line| ConfigError::File(path, line))?),
+            Ok(text) => {
+                Some(read_file(&text).map_err(|line| ConfigError::File(path.clone(), line))?)
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(ConfigError::Unreadable(path, e.to_string())),
         };
-        let ours = |name: &str| name.starts_with("CHAT_") || name.starts_with("GEMINI_");
+        let mut environment = HashMap::new();
         for (name, value) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if ours(&name) && value.to_str().is_none() {
-                return Err(ConfigError::NotText(name));
+            if is_ours(&name) {
+                let value = value.into_string().map_err(|_| ConfigError::NotText(name.clone()))?;
+                environment.insert(name, value);
             }
         }
-        let get =
-            |name: &str| std::env::var(name).ok().or_else(|| file.as_ref()?.get(name).cloned());
         let has_file = file.is_some();
-        Ok(Self { directory: directory.to_owned(), has_file, ..Self::parse(get)? })
+        let mut file = file.unwrap_or_default();
+        // What nobody asks for here is no setting.
+        let known = RefCell::new(HashSet::new());
+        let config = Self::parse(|name| {
+            known.borrow_mut().insert(name.to_owned());
+            environment.get(name).or_else(|| file.get(name)).cloned()
+        })?;
+        let known = known.into_inner();
+        file.retain(|name, _| is_ours(name) && !known.contains(name));
+        if let Some(name) = file.into_keys().min() {
+            return Err(ConfigError::Unknown(path, name));
+        }
+        // Here it may be another program's.
+        let mut unknown: Vec<_> =
+            environment.into_keys().filter(|name| !known.contains(name)).collect();
+        unknown.sort_unstable();
+        Ok(Self { directory: directory.to_owned(), has_file, unknown, ..config })
     }
 
     /// From a function that gives the value of a variable; the directory is the working directory.
@@ -285,6 +310,7 @@ impl Config {
             gemini,
             directory: PathBuf::from("."),
             has_file: false,
+            unknown: Vec::new(),
         })
     }
 }
@@ -330,7 +356,14 @@ impl Gemini {
     }
 }
 
-/// The variables in the text of a `.env` file, the first of each name.
+/// Whether a variable of this name is meant for this server, in whatever case.
+fn is_ours(name: &str) -> bool {
+    let starts_with =
+        |start: &str| name.get(..start.len()).is_some_and(|text| text.eq_ignore_ascii_case(start));
+    starts_with("CHAT_") || starts_with("GEMINI_")
+}
+
+/// The variables in the text of a `.env` file, the last of each name, as a shell has it.
 ///
 /// # Errors
 /// The number of the first line that is not of the form it should have.
@@ -347,7 +380,7 @@ pub fn read_file(text: &str) -> Result<HashMap<String, String>, usize> {
             }
             _ => 1,
         })?;
-        file.entry(name).or_insert(value);
+        file.insert(name, value);
     }
     Ok(file)
 }

@@ -76,8 +76,16 @@ fn check(config: &Config) -> Result<ExitCode, String> {
     if let Some(path) = &config.log_file {
         logging::check(path).map_err(|e| log_file_error(path, &e))?;
     }
+    warn_of_unknown(config);
     let plan = Plan::new(config).map_err(|e| e.to_string())?;
     Ok(print(&summary(config, &plan)))
+}
+
+/// In the environment such a name may be meant for another program; in `.env` it is an error.
+fn warn_of_unknown(config: &Config) {
+    for name in &config.unknown {
+        log::warn!("there is no setting {name}: its value in the environment is not used");
+    }
 }
 
 fn log_file_error(path: &Path, error: &std::io::Error) -> String {
@@ -89,6 +97,7 @@ fn serve(config: &Config) -> Result<ExitCode, String> {
     let log_file = config.log_file.as_deref();
     logging::start(config.log_level, log_file)
         .map_err(|e| log_file_error(log_file.unwrap_or(Path::new("the log")), &e))?;
+    warn_of_unknown(config);
     let heap = Heap { allocated: || ALLOCATOR.allocated(), give_back: give_back_memory };
     let mut server = Server::bind(config, heap).map_err(|e| e.to_string())?;
     print(&start_lines(&server));

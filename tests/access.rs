@@ -66,6 +66,16 @@ fn a_reload_changes_who_may_come_and_who_may_stay() {
 }
 
 #[test]
+fn what_a_reload_does_not_change_is_told() {
+    let server = server("CHAT_HISTORY_SECS=60\n");
+    reload(&server, "CHAT_HISTORY_SECS=60\nCHAT_DENY_FROM=127.0.0.66\n");
+    server.expect_log("may connect: everybody, but not 127.0.0.66/32");
+    assert!(!server.log().contains("other settings have changed"));
+    reload(&server, "CHAT_HISTORY_SECS=61\nCHAT_DENY_FROM=127.0.0.66\n");
+    server.expect_log("other settings have changed, too: they count from the next start");
+}
+
+#[test]
 fn settings_that_are_gone_change_nothing() {
     let server = server("CHAT_DENY_FROM=127.0.0.66\n");
     fs::remove_file(server.dir().join(".env")).unwrap();

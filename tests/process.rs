@@ -211,6 +211,28 @@ fn usr1_logs_the_state_and_hup_ends_nothing() {
 }
 
 #[test]
+fn a_misspelt_setting_is_told() {
+    for name in ["CHAT_LISTN", "chat_listen", "GEMINI_API_KY"] {
+        let in_file = run(&["--check"], &[], &format!("CHAT_LISTEN=127.0.0.1:0\n{name}=x\n"));
+        assert_eq!(in_file.status.code(), Some(1));
+        assert_eq!(text(&in_file.stderr), format!("./.env: there is no setting {name}\n"));
+        // There it may be another program's.
+        let in_environment = run(&["--check"], &[("CHAT_LISTEN", "127.0.0.1:0"), (name, "x")], "");
+        assert!(in_environment.status.success());
+        let warning = text(&in_environment.stderr);
+        assert!(warning.contains(&format!("[WARN] there is no setting {name}: ")), "{warning}");
+    }
+    let other = run(&["--check"], &[], "RUST_BACKTRACE=1\nchatter=x\n");
+    assert!(other.status.success() && other.stderr.is_empty(), "{other:?}");
+}
+
+#[test]
+fn the_last_of_two_values_counts() {
+    let output = run(&["--check"], &[], "CHAT_IDLE_TIMEOUT_SECS=7\nCHAT_IDLE_TIMEOUT_SECS=8\n");
+    assert!(text(&output.stdout).contains("idle 8 s"), "{output:?}");
+}
+
+#[test]
 fn the_log_tells_who_came_and_went_and_never_what_was_said() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("chat.log");

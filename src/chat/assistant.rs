@@ -36,7 +36,7 @@ pub enum Answer<'a> {
 }
 
 /// What an operator sets for the assistant.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssistantSettings {
     /// The model's name, for `/ai status`.
     pub model: String,

@@ -50,7 +50,7 @@ use user::{Session, Stage, User};
 pub use lobby::GENERAL;
 
 /// What an operator may set. See the README's table for the variables.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Lines accepted from a user within `rate_window`; 0 is no limit.
     pub messages_per_window: usize,

@@ -62,7 +62,7 @@ impl Server {
     /// Lets a client in, or turns it away. Whom a proxy brings is judged when its header has come.
     pub(super) fn admit(&mut self, now: Instant, stream: TcpStream, peer: SocketAddr, tls: bool) {
         let admission = match self.room() {
-            Ok(()) if self.proxies.contains(peer.ip()) => Ok(Admission::Announced),
+            Ok(()) if self.config.proxies.contains(peer.ip()) => Ok(Admission::Announced),
             Ok(()) => self.judge(peer.ip()),
             Err(refusal) => Err(refusal),
         };
@@ -89,7 +89,7 @@ impl Server {
     /// Whether this address may connect. Proxies may, for themselves: their health checks are nobody's
     /// attempt to get in, and nobody else has their addresses.
     fn may_connect(&self, ip: IpAddr) -> bool {
-        self.access.permits(ip) || self.proxies.contains(ip)
+        self.config.access.permits(ip) || self.config.proxies.contains(ip)
     }
 
     /// Counts one more from this address, if that may be.
@@ -210,10 +210,10 @@ impl Server {
 
     /// Who may connect has changed: those who may not any more are closed without another word.
     pub(super) fn set_access(&mut self, now: Instant, access: Access) {
-        if access != self.access {
+        if access != self.config.access {
             log::info!("may connect: {access}");
         }
-        self.access = access;
+        self.config.access = access;
         let forbidden: Vec<_> = self
             .conns
             .iter()

@@ -10,7 +10,6 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -34,7 +33,6 @@ use crate::limits::{
     ACCEPTS_PER_TURN, EVENTS_PER_TURN, HANDSHAKES_PER_TURN, PASSWORD_SHARE, PASSWORD_SLICE,
     READ_BUFFER_BYTES, SERVE_TIME, SHUTDOWN_TIMEOUT, input_pause_bytes,
 };
-use crate::network::{Access, Networks};
 use crate::outbox::Outboxes;
 use crate::password::{Job, Jobs, Outcome};
 use crate::rate::Connections;
@@ -89,12 +87,8 @@ pub struct Server {
     pub(super) generation: u32,
     pub(super) limits: Limits,
     pub(super) memory: Memory,
-    pub(super) access: Access,
-    pub(super) proxies: Networks,
-    /// Where settings that can change meanwhile are read again.
-    directory: PathBuf,
-    /// There was a file with some at the start.
-    has_file: bool,
+    /// As it was at the start, but for what can change meanwhile.
+    pub(super) config: Config,
     /// When the shutdown under way ends.
     shutdown: Option<Instant>,
     longest_turn: Duration,
@@ -250,10 +244,7 @@ impl Server {
                 bcrypt_cost: config.bcrypt_cost,
             },
             memory: Memory::new(heap, plan.memory),
-            access: config.access.clone(),
-            proxies: config.proxies.clone(),
-            directory: config.directory.clone(),
-            has_file: config.has_file,
+            config: config.clone(),
             shutdown: None,
             longest_turn: Duration::ZERO,
         })
@@ -537,12 +528,17 @@ impl Server {
             Some(Ok(())) => log::info!("certificate reloaded"),
             Some(Err(error)) => log::error!("the old certificate stays in use - {error}"),
         }
-        match Config::load(&self.directory) {
+        match Config::load(&self.config.directory) {
             // Gone by mistake, more likely than not, and with it perhaps all who are denied.
-            Ok(config) if self.has_file && !config.has_file => {
+            Ok(config) if self.config.has_file && !config.has_file => {
                 log::error!("the old settings stay in use - there is no .env any more");
             }
-            Ok(config) => self.set_access(now, config.access),
+            Ok(config) => {
+                self.set_access(now, config.access.clone());
+                if config != self.config {
+                    log::warn!("other settings have changed, too: they count from the next start");
+                }
+            }
             Err(error) => log::error!("the old settings stay in use - {error}"),
         }
         self.manager.ready(now);
