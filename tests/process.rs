@@ -211,6 +211,31 @@ fn usr1_logs_the_state_and_hup_ends_nothing() {
 }
 
 #[test]
+fn closing_the_terminal_ends_it_like_a_signal() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let keyboard = std::fs::File::open(name.to_str().unwrap()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command.stdin(keyboard);
+    let mut server = Server::spawn(command, dir, &[]);
+    let mut alice = server.login("alice");
+    // As long as it is there the signal is what it is elsewhere.
+    server.signal(Signal::HUP);
+    server.expect_log("hang-up signal");
+    drop(terminal);
+    server.signal(Signal::HUP);
+    server.expect_log("shutting down");
+    // The shell says it again.
+    server.signal(Signal::HUP);
+    assert!(alice.read_to_end().contains("Server is shutting down. Goodbye!"));
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
 fn a_misspelt_setting_is_told() {
     for name in ["CHAT_LISTN", "chat_listen", "GEMINI_API_KY"] {
         let in_file = run(&["--check"], &[], &format!("CHAT_LISTEN=127.0.0.1:0\n{name}=x\n"));

@@ -8,7 +8,7 @@
 //! What a turn does for one connection is in `clients`.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IsTerminal as _};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -89,6 +89,8 @@ pub struct Server {
     pub(super) memory: Memory,
     /// As it was at the start, but for what can change meanwhile.
     pub(super) config: Config,
+    /// Started from a terminal.
+    had_terminal: bool,
     /// When the shutdown under way ends.
     shutdown: Option<Instant>,
     longest_turn: Duration,
@@ -245,6 +247,7 @@ impl Server {
             },
             memory: Memory::new(heap, plan.memory),
             config: config.clone(),
+            had_terminal: has_terminal(),
             shutdown: None,
             longest_turn: Duration::ZERO,
         })
@@ -507,7 +510,9 @@ impl Server {
         for signal in pending {
             match signal {
                 SIGUSR1 => self.log_state(),
-                SIGHUP => self.reload(now),
+                SIGHUP if !self.had_terminal || has_terminal() => self.reload(now),
+                // Its terminal was closed, which the system says and the shell may say again.
+                SIGHUP if self.shutdown.is_some() => {}
                 _ if was_ending => {
                     log::warn!("second signal: ending at once");
                     ended = Some(Ended::AtOnce);
@@ -587,6 +592,12 @@ impl Server {
         let conn = self.conns.get_mut(id.slot())?;
         (conn.id == id && conn.state != State::Closed).then_some(conn)
     }
+}
+
+/// Whether somebody may see what is written, or stop it with a key. A terminal that was closed is
+/// none any more.
+fn has_terminal() -> bool {
+    io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
 }
 
 /// The clock. Read here only.
