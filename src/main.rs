@@ -100,8 +100,11 @@ fn serve(config: &Config) -> Result<ExitCode, String> {
     warn_of_unknown(config);
     let heap = Heap { allocated: || ALLOCATOR.allocated(), give_back: give_back_memory };
     let mut server = Server::bind(config, heap).map_err(|e| e.to_string())?;
-    print(&start_lines(&server));
+    print(&start_lines(config, &server));
     log::info!("ready on {}", addresses(server.addrs(false), server.addrs(true)));
+    if lacks_certificate(config) {
+        log::info!("TLS is off: there is no {}", config.tls.cert.display());
+    }
     match server.run() {
         Ok(Ended::Gracefully) => {
             log::info!("ended");
@@ -149,7 +152,7 @@ fn addresses(plain: impl Iterator<Item = String>, tls: impl Iterator<Item = Stri
     plain.chain(tls).collect::<Vec<_>>().join(", ")
 }
 
-fn start_lines(server: &Server) -> String {
+fn start_lines(config: &Config, server: &Server) -> String {
     let banner = render::banner(&["A chat server for terminals", "rlwrap nc HOST PORT"]);
     let (plain, tls) = (server.addrs(false).next(), server.addrs(true).next());
     let protocol = match (&plain, &tls) {
@@ -157,9 +160,7 @@ fn start_lines(server: &Server) -> String {
         (None, Some(_)) => "TLS",
         _ => "TCP",
     };
-    let tls_line = tls.as_ref().map_or(String::new(), |addr| {
-        format!("TLS enabled on port {}\n", addr.rsplit(':').next().unwrap_or(addr))
-    });
+    let tls_line = tls_line(config, tls.as_deref());
     format!(
         "{banner}Port: {}\nLobby: {}\nProtocol: {protocol}\n{tls_line}{}\n\
          >> Server ready - Waiting for connections...\n",
@@ -167,6 +168,24 @@ fn start_lines(server: &Server) -> String {
         chat::GENERAL,
         ai_line(server.has_assistant()),
     )
+}
+
+/// Whether TLS could be spoken if there were a certificate.
+fn lacks_certificate(config: &Config) -> bool {
+    config.tls_listen.is_some() && !config.tls.cert.exists()
+}
+
+/// The start-up line about TLS, with its end, if there is one.
+fn tls_line(config: &Config, addr: Option<&str>) -> String {
+    match addr {
+        Some(addr) => {
+            format!("TLS enabled on port {}\n", addr.rsplit(':').next().unwrap_or(addr))
+        }
+        None if lacks_certificate(config) => {
+            format!("[!] TLS disabled (no {})\n", config.tls.cert.display())
+        }
+        None => String::new(),
+    }
 }
 
 /// The start-up line about the assistant.
@@ -203,7 +222,7 @@ fn summary(config: &Config, plan: &Plan) -> String {
          Memory: {}\n\
          Passwords: bcrypt cost {}\n\
          Log: {} to standard error{log}\n\
-         {}\n\
+         {}{}\n\
          Settings are good.\n",
         addresses(plan.addrs(false), plan.addrs(true)),
         plan.max_connections(),
@@ -218,6 +237,7 @@ fn summary(config: &Config, plan: &Plan) -> String {
         plan.memory().map_or("no limit".to_owned(), |bytes| format!("{} MiB", bytes >> 20)),
         config.bcrypt_cost,
         config.log_level.to_string().to_lowercase(),
+        tls_line(config, plan.addrs(true).next().as_deref()),
         ai_line(plan.has_assistant()),
     )
 }

@@ -379,7 +379,7 @@ fn half_a_pair_or_one_that_does_not_match_stops_the_start_with_one_line() {
         make_pair(dir);
         std::fs::write(dir.join("server.crt"), certificate).unwrap();
     };
-    let cases: [(Prepare<'_>, &str); 6] = [
+    let cases: [(Prepare<'_>, &str); 8] = [
         (
             &remove("server.key"),
             "CHAT_TLS_KEY: server.key is missing, and server.crt is of no use without it\n",
@@ -398,7 +398,18 @@ fn half_a_pair_or_one_that_does_not_match_stops_the_start_with_one_line() {
         ),
         (
             &mismatch,
-            "CHAT_TLS_KEY: the key in server.key is not that of the certificate in server.crt\n",
+            "CHAT_TLS_KEY: the key in server.key is not that of the first certificate in server.crt, \
+             which has to be the server's own\n",
+        ),
+        (
+            &replace("server.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n"),
+            "CHAT_TLS_KEY: the key in server.key needs a passphrase; openssl pkey -in server.key -out \
+             NEW takes it off\n",
+        ),
+        (
+            &replace("server.key", UNSUPPORTED_KEY),
+            "CHAT_TLS_KEY: cannot use the key in server.key; allowed: ECDSA P-256 or P-384, Ed25519, \
+             RSA of 2048 to 4096 bits\n",
         ),
         (
             &|dir: &Path| {
@@ -418,8 +429,43 @@ fn half_a_pair_or_one_that_does_not_match_stops_the_start_with_one_line() {
     assert!(check(&|_| {}, &named).1.starts_with("CHAT_TLS_CERT: elsewhere.crt is missing"));
     let (none, errors) = check(&|_| {}, &[]);
     assert!(none.status.success() && errors.is_empty(), "{errors}");
+    let said = String::from_utf8(none.stdout).unwrap();
+    assert!(said.contains("[!] TLS disabled (no server.crt)\n"), "{said}");
     let (off, errors) = check(&remove("server.key"), &[("CHAT_TLS_LISTEN", "off")]);
     assert!(off.status.success(), "{errors}");
+}
+
+/// On the curve secp256k1.
+const UNSUPPORTED_KEY: &str = "-----BEGIN EC PRIVATE KEY-----
+MHQCAQEEIH+al4jt2R/OEjqgcEDKS/3SX4CYSUo2dSrHDlpmRpPGoAcGBSuBBAAK
+oUQDQgAEo8gj4G2sL5/97+yolV7tLUcpC3RAWTRrsRVgb1coeBzOpYYvzzAOj0B+
+yoLjECAyGPN6eYXZiohSNIJYBYm+cQ==
+-----END EC PRIVATE KEY-----
+";
+
+#[test]
+fn a_certificate_out_of_date_is_warned_of() {
+    let with = |from: i32, to: i32| {
+        move |dir: &Path| {
+            let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            params.not_before = rcgen::date_time_ymd(from, 1, 1);
+            params.not_after = rcgen::date_time_ymd(to, 1, 1);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = params.self_signed(&key).unwrap();
+            std::fs::write(dir.join("server.crt"), certificate.pem()).unwrap();
+            std::fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
+        }
+    };
+    for (from, to, warning) in [
+        (2020, 2021, "[WARN] CHAT_TLS_CERT: server.crt expired "),
+        (3020, 3021, "[WARN] CHAT_TLS_CERT: server.crt is valid only in "),
+    ] {
+        let (output, errors) = check(&with(from, to), &[]);
+        assert!(output.status.success());
+        assert!(errors.contains(warning), "{errors}");
+    }
+    let (_, errors) = check(&with(2020, 3020), &[]);
+    assert!(!errors.contains("CHAT_TLS_CERT"), "{errors}");
 }
 
 #[test]

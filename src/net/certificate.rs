@@ -10,10 +10,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::CertificateError as Invalid;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, ProducesTickets};
 use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig};
+use zeroize::Zeroizing;
 
 use super::accept::StartError;
 use crate::config::TlsFiles;
@@ -29,6 +32,10 @@ pub enum CertificateError {
     Empty(&'static str, PathBuf, &'static str),
     /// The key is not that of the certificate.
     Mismatch(PathBuf, PathBuf),
+    /// The key needs a passphrase, for which nobody is there to be asked.
+    Encrypted(PathBuf),
+    /// The key is of a kind that is not supported.
+    Unsupported(PathBuf),
     /// TLS cannot work with it.
     Unusable(PathBuf, Error),
 }
@@ -52,9 +59,21 @@ impl fmt::Display for CertificateError {
             }
             Self::Mismatch(key, cert) => write!(
                 f,
-                "{KEY}: the key in {} is not that of the certificate in {}",
+                "{KEY}: the key in {} is not that of the first certificate in {}, which has to be the \
+                 server's own",
                 key.display(),
                 cert.display()
+            ),
+            Self::Encrypted(key) => write!(
+                f,
+                "{KEY}: the key in {0} needs a passphrase; openssl pkey -in {0} -out NEW takes it off",
+                key.display()
+            ),
+            Self::Unsupported(key) => write!(
+                f,
+                "{KEY}: cannot use the key in {}; allowed: ECDSA P-256 or P-384, Ed25519, RSA of 2048 \
+                 to 4096 bits",
+                key.display()
             ),
             Self::Unusable(path, error) => {
                 write!(f, "{CERT}: cannot use {}: {error}", path.display())
@@ -118,9 +137,16 @@ fn read(
     if chain.is_empty() {
         return Err(CertificateError::Empty(CERT, files.cert.clone(), "certificate"));
     }
-    let key = private_key(&contents(KEY, &files.key)?)
-        .ok_or_else(|| CertificateError::Empty(KEY, files.key.clone(), "private key"))?;
+    let pem = Zeroizing::new(contents(KEY, &files.key)?);
+    let key = private_key(&pem).ok_or_else(|| match is_encrypted(&pem) {
+        true => CertificateError::Encrypted(files.key.clone()),
+        false => CertificateError::Empty(KEY, files.key.clone(), "private key"),
+    })?;
+    if ring::sign::any_supported_type(&key).is_err() {
+        return Err(CertificateError::Unsupported(files.key.clone()));
+    }
     warn_if_readable_by_all(&files.key);
+    warn_if_out_of_date(&files.cert, &chain);
     let unusable = |e| match e {
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             CertificateError::Mismatch(files.key.clone(), files.cert.clone())
@@ -138,6 +164,38 @@ fn read(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
+}
+
+/// Clients that check turn away from a certificate whose time is over, or has not come. The others need
+/// not be turned away, too, and it may be this machine's clock that is wrong.
+fn warn_if_out_of_date(path: &Path, chain: &[CertificateDer<'_>]) {
+    let Some(parsed) = chain.first().and_then(|first| ParsedCertificate::try_from(first).ok())
+    else {
+        return;
+    };
+    // Nobody is trusted here: the dates are looked at first, and the rest does not matter.
+    let (nobody, algorithms) = (RootCertStore::empty(), ring::default_provider());
+    let algorithms = algorithms.signature_verification_algorithms.all;
+    let verdict = verify_server_cert_signed_by_trust_anchor(
+        &parsed,
+        &nobody,
+        &[],
+        UnixTime::now(),
+        algorithms,
+    );
+    let Err(Error::InvalidCertificate(error)) = verdict else { return };
+    let days = |from: UnixTime, to: UnixTime| to.as_secs().saturating_sub(from.as_secs()) / 86_400;
+    let path = path.display();
+    match error {
+        Invalid::ExpiredContext { time, not_after } => {
+            log::warn!("{CERT}: {path} expired {} days ago", days(not_after, time));
+        }
+        Invalid::NotValidYetContext { time, not_before } => {
+            let days = days(time, not_before);
+            log::warn!("{CERT}: {path} is valid only in {days} days; is the clock right?");
+        }
+        _ => {}
+    }
 }
 
 /// How to verify the assistant's service: with the usual public roots, and those in this file. The
@@ -171,6 +229,12 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
 fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     // One that cannot be read spoils the chain: better none than a part of it.
     rustls_pemfile::certs(&mut &*pem).collect::<Result<_, _>>().unwrap_or_default()
+}
+
+fn is_encrypted(pem: &[u8]) -> bool {
+    // RFC 7468, section 11; RFC 1421, section 4.6.1.1.
+    let pem = String::from_utf8_lossy(pem);
+    pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED")
 }
 
 fn private_key(pem: &[u8]) -> Option<PrivateKeyDer<'static>> {
