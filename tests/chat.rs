@@ -163,7 +163,7 @@ fn other_protocols_get_one_clear_answer_and_a_log_line() {
         let seen = client.read_to_end();
         assert!(seen.contains(answer), "{seen}");
         assert!(seen.contains("This is a plain-text chat. Connect with: nc HOST PORT"), "{seen}");
-        server.expect_log(&format!("refused 127.0.0.1 - {name} on the plain port"));
+        server.expect_log(&format!("refused 127.0.0.1 - {name} instead of chat"));
     }
 }
 

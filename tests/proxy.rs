@@ -106,7 +106,7 @@ fn others_are_not_believed() {
         let mut liar = server.connect_from([127, 0, 0, 2]);
         liar.send_bytes(&header);
         liar.expect("CHAT_PROXY_FROM does not name it.\n");
-        server.expect_log("refused 127.0.0.2 - PROXY protocol on the plain port");
+        server.expect_log("refused 127.0.0.2 - PROXY protocol instead of chat");
     }
     assert!(!server.log().contains("192.0.2.1"));
     server.connect_from([127, 0, 0, 2]).login("direct");

@@ -72,7 +72,7 @@ impl Chat {
             return;
         }
         let ip = session.peer.ip();
-        self.refusal_log.note(now, ip, format_args!("{protocol} on the plain port"));
+        self.refusal_log.note(now, ip, format_args!("{protocol} instead of chat"));
         let answer = render::wrong_protocol(protocol);
         self.dismiss(now, id, CloseReason::WrongProtocol(protocol), Some(&answer), out);
     }

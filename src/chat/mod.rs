@@ -201,7 +201,7 @@ impl fmt::Display for CloseReason {
             Self::LoginTimeout => f.write_str("no name in time"),
             Self::NameErrors => f.write_str("too many wrong names"),
             Self::IdleTimeout => f.write_str("idle for too long"),
-            Self::WrongProtocol(protocol) => write!(f, "{protocol} on the plain port"),
+            Self::WrongProtocol(protocol) => write!(f, "{protocol} instead of chat"),
             Self::SendQueueFull => f.write_str("reads too slowly: send queue full"),
             Self::SendStalled => f.write_str("reads nothing: send queue stalled"),
             Self::Forbidden => f.write_str("not allowed to connect"),

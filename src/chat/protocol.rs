@@ -1,4 +1,4 @@
-//! Recognises those who speak another protocol on the plain port.
+//! Recognises those who speak another protocol instead of plain lines.
 //!
 //! Judges only what comes before a name, and nothing that could be one.
 

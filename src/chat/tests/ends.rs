@@ -235,7 +235,7 @@ fn reasons_read_as_the_log_has_them() {
     for (reason, text) in [
         (CloseReason::Quit, "quit"),
         (CloseReason::SendQueueFull, "reads too slowly: send queue full"),
-        (CloseReason::WrongProtocol(Protocol::Http), "HTTP on the plain port"),
+        (CloseReason::WrongProtocol(Protocol::Http), "HTTP instead of chat"),
     ] {
         assert_eq!(reason.to_string(), text);
     }
