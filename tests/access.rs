@@ -76,6 +76,18 @@ fn what_a_reload_does_not_change_is_told() {
 }
 
 #[test]
+fn settings_that_come_after_the_start_count_and_are_missed_when_they_go() {
+    let server = Server::start();
+    reload(&server, "CHAT_DENY_FROM=127.0.0.66\n");
+    server.expect_log("may connect: everybody, but not 127.0.0.66/32");
+    fs::remove_file(server.dir().join(".env")).unwrap();
+    server.signal(Signal::HUP);
+    server.expect_log("the old settings stay in use - there is no .env any more");
+    assert!(!server.log().contains("other settings have changed"), "{}", server.log());
+    assert!(server.connect_from([127, 0, 0, 66]).read_raw_to_end().is_empty());
+}
+
+#[test]
 fn settings_that_are_gone_change_nothing() {
     let server = server("CHAT_DENY_FROM=127.0.0.66\n");
     fs::remove_file(server.dir().join(".env")).unwrap();

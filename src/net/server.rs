@@ -539,6 +539,7 @@ impl Server {
                 log::error!("the old settings stay in use - there is no .env any more");
             }
             Ok(config) => {
+                self.config.has_file = config.has_file;
                 self.set_access(now, config.access.clone());
                 if config != self.config {
                     log::warn!("other settings have changed, too: they count from the next start");
