@@ -23,7 +23,7 @@ pub fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
         .set_location_level(LevelFilter::Off)
         .build();
     let open = |path| OpenOptions::new().create(true).append(true).open(path);
-    let sinks = Sinks { file: file.map(open).transpose()? };
+    let sinks = Sinks { file: file.map(open).transpose()?, failing: false };
     // Records are formatted in pieces; the buffer makes one write of each line.
     WriteLogger::init(level, config, LineWriter::new(sinks)).map_err(io::Error::other)
 }
@@ -42,16 +42,25 @@ pub fn check(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Standard error and perhaps a file. That one of them fails does not keep a line from the other.
+/// Standard error and perhaps a file. That one of them fails does not keep a line from the other, and
+/// of the file it is told.
 struct Sinks {
     file: Option<File>,
+    /// The file did not take the last line.
+    failing: bool,
 }
 
 impl Write for Sinks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let _ = io::stderr().write_all(bytes);
         if let Some(file) = &mut self.file {
-            let _ = file.write_all(bytes);
+            let result = file.write_all(bytes);
+            if let Err(error) = &result
+                && !self.failing
+            {
+                let _ = writeln!(io::stderr(), "[ERROR] CHAT_LOG_FILE: lines are lost - {error}");
+            }
+            self.failing = result.is_err();
         }
         Ok(bytes.len())
     }

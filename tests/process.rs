@@ -282,3 +282,14 @@ fn the_log_tells_who_came_and_went_and_never_what_was_said() {
         assert!(!server.log().contains(secret));
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_file_that_takes_no_more_is_told_of_once_and_the_log_goes_on() {
+    let server = Server::with(&[("CHAT_LOG_FILE", "/dev/full")]);
+    server.login("alice");
+    server.expect_log("alice left from");
+    let line = server.expect_log("CHAT_LOG_FILE");
+    assert!(line.starts_with("[ERROR] CHAT_LOG_FILE: lines are lost - No space left"), "{line}");
+    assert_eq!(server.log().matches("CHAT_LOG_FILE").count(), 1);
+}
