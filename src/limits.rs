@@ -204,6 +204,10 @@ pub const USER_TIMEOUT: Duration = Duration::from_secs(120);
 pub const MAX_PROXY_HEADER_BYTES: usize = 4 * 1024;
 /// How long that header may take: it is sent with the first packet.
 pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client on the TLS port may say nothing before it is taken for one that waits to be
+/// greeted. Those who speak TLS speak first, and at once: their first segment is lost twice, and
+/// sent again, in less time where a round trip takes 300 ms (RFC 6298).
+pub const TLS_SILENCE: Duration = Duration::from_secs(5);
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last words of a closing connection may take to leave.
@@ -284,6 +288,8 @@ const _: () = {
     let least = MIN_SEND_QUEUE_BYTES;
     assert!(input_pause_bytes(least) + max_reply_bytes(least) + MAX_RENDERED_MESSAGE < least);
 };
+// Who is silent is told so before the handshake has taken too long.
+const _: () = assert!(TLS_SILENCE.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
 // With the default bound a whole history is replayed, colours included.
 const _: () =
     assert!(HISTORY_BYTES + HISTORY_MESSAGES * 128 <= max_reply_bytes(DEFAULT_SEND_QUEUE_BYTES));

@@ -20,13 +20,26 @@ pub struct RefusalLog {
 impl RefusalLog {
     /// Logs that this address was refused, unless there was too much of it lately.
     pub fn note(&mut self, now: Instant, addr: IpAddr, reason: impl fmt::Display) {
+        if self.may_log(now) {
+            log::warn!("refused {} - {reason}", addr.to_canonical());
+        }
+    }
+
+    /// Logs that this address was turned away for a mistake that is nothing to ban it for, with the
+    /// same bound, and in another form.
+    pub fn note_mistake(&mut self, now: Instant, addr: IpAddr, mistake: impl fmt::Display) {
+        if self.may_log(now) {
+            log::info!("turned away {} - {mistake}", addr.to_canonical());
+        }
+    }
+
+    /// Counts one, and says how many were left out. Gives whether to log it.
+    fn may_log(&mut self, now: Instant) -> bool {
         let (log, left_out) = self.count(now);
         if left_out > 0 {
             log::warn!("{left_out} more refusals were not logged");
         }
-        if log {
-            log::warn!("refused {} - {reason}", addr.to_canonical());
-        }
+        log
     }
 
     /// Counts one. Gives whether to log it, and how many were left out that nobody was told of.

@@ -53,7 +53,9 @@ def fail_to_shake_hands(to):
 
 
 refused = []
-silent = connect(tls)
+stalled = connect(tls)
+stalled.sendall(b"\x16\x03\x01\x02\x00\x01")
+silent = connect(tls)  # left out
 
 for words in ["GET / HTTP/1.1", "SSH-2.0-OpenSSH_9.2", "a\nb\nc\nd\nadmin"]:
     speak(words)
@@ -76,10 +78,15 @@ for _ in range(2):
     say(bob, "/join WARN secret", "Too many wrong passwords")
     refused.append(plain)
 
-speak("garbage", tls)
+for words in ["garbage", "GET / HTTP/1.1", "SSH-2.0-OpenSSH_9.2"]:  # left out
+    speak(words, tls)
+hello = connect(tls)
+hello.sendall(b"\x16\x03\x01\x00\x04\0\0\0\0")
+to_end(hello)
 refused.append(tls)
 fail_to_shake_hands(tls)  # left out
-to_end(silent)
+assert b"This port speaks TLS" in to_end(silent)
+to_end(stalled)
 refused.append(tls)
 
 crowd = [connect() for _ in range(8)]

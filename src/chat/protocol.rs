@@ -33,7 +33,30 @@ impl fmt::Display for Protocol {
 /// as a character it is SYN, which no one types.
 const TLS_HANDSHAKE: u8 = 22;
 
+/// What version 2 of a proxy's header begins with.
+const PROXY_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// The major version of all TLS records (RFC 8446, section 5.1).
+const TLS_MAJOR: u8 = 3;
+
+/// Whether these first bytes may be the beginning of a TLS client's. No text begins so.
+#[must_use]
+pub fn begins_tls(bytes: &[u8]) -> bool {
+    let is = |at: usize, byte: u8| bytes.get(at).is_none_or(|found| *found == byte);
+    is(0, TLS_HANDSHAKE) && is(1, TLS_MAJOR)
+}
+
 impl Protocol {
+    /// From the first bytes on the port for TLS, which begin no TLS.
+    #[must_use]
+    pub fn of_first_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.starts_with(PROXY_SIGNATURE) {
+            return Some(Self::Proxy);
+        }
+        let line = bytes.split(|byte| *byte == b'\n').next()?;
+        Self::of_line(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
     /// From the first byte of a connection.
     #[must_use]
     pub fn of_first_byte(byte: u8) -> Option<Self> {
@@ -70,6 +93,28 @@ impl Protocol {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_speaks_tls_begins_with_a_handshake_record() {
+        for tls in [&b""[..], b"\x16", b"\x16\x03", b"\x16\x03\x01\x02\0\x01", b"\x16\x03\x03"] {
+            assert!(begins_tls(tls), "{tls:?}");
+        }
+        for other in [&b"a"[..], b"\x15\x03\x01", b"\x16\x02", b"\x80\x2e\x01\x03", b"\n"] {
+            assert!(!begins_tls(other), "{other:?}");
+        }
+        for (bytes, protocol) in [
+            (&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], Some(Protocol::Http)),
+            (b"SSH-2.0-x\r\n", Some(Protocol::Ssh)),
+            (b"PROXY UNKNOWN\r\nalice\n", Some(Protocol::Proxy)),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", Some(Protocol::Proxy)),
+            (b"GET / HT", None),
+            (b"alice\nGET / HTTP/1.1\r\n", None),
+            (b"\xff\xfd\x03", None),
+            (b"", None),
+        ] {
+            assert_eq!(Protocol::of_first_bytes(bytes), protocol, "{bytes:?}");
+        }
+    }
 
     #[test]
     fn other_protocols_are_told_from_names() {

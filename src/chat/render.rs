@@ -289,17 +289,28 @@ pub(super) fn wrong_protocol(protocol: Protocol) -> Frame {
     match protocol {
         // What a TLS client shows or logs is the bytes it got instead of a handshake.
         Protocol::Tls => Frame::new(format!("\nThis port is not encrypted. {ADVICE}\n")),
-        Protocol::Http => Frame::new(format!(
+        other => advice(Some(other), ADVICE),
+    }
+}
+
+/// A line of advice, in the nearest readable form of what somebody speaks; to a proxy what it needs
+/// to hear instead.
+pub fn advice(protocol: Option<Protocol>, advice: &str) -> Frame {
+    match protocol {
+        Some(Protocol::Http) => Frame::new(format!(
             "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n{ADVICE}\n",
-            ADVICE.len() + 1
+             Connection: close\r\n\r\n{advice}\n",
+            advice.len() + 1
         )),
         // In the log of the proxy, or on the screen of a client that it brings.
-        Protocol::Proxy => Frame::new(
+        Some(Protocol::Proxy) => Frame::new(
             "\nThis server does not expect a PROXY protocol header from this address: \
              CHAT_PROXY_FROM does not name it.\n",
         ),
-        Protocol::Ssh => Frame::new(format!("\nSSH-2.0-mio_chat\r\n{}", ssh_disconnect(ADVICE))),
+        Some(Protocol::Ssh) => {
+            Frame::new(format!("\nSSH-2.0-mio_chat\r\n{}", ssh_disconnect(advice)))
+        }
+        Some(Protocol::Tls) | None => error(advice),
     }
 }
 

@@ -18,7 +18,7 @@ use super::tls::TlsSession;
 use super::transport::Transport;
 use crate::chat::{CloseReason, Event};
 use crate::id::ConnId;
-use crate::limits::{HANDSHAKE_TIMEOUT, MAX_REFUSALS_CLOSING, PROXY_HEADER_TIMEOUT};
+use crate::limits::{MAX_REFUSALS_CLOSING, PROXY_HEADER_TIMEOUT, TLS_SILENCE};
 use crate::network::Access;
 use crate::outbox::Frame;
 use crate::rate::AddrKey;
@@ -143,6 +143,10 @@ impl Server {
     }
 
     fn explain(&mut self, now: Instant, id: ConnId, line: &str) {
+        // What has come of a TLS client behind a proxy's header is no TLS.
+        if self.conn(id).is_some_and(|conn| conn.handshaking && !conn.unread.is_empty()) {
+            self.speak_plainly(id);
+        }
         self.outboxes.push(id, &Frame::new(line));
         self.begin_close(now, id);
     }
@@ -153,7 +157,9 @@ impl Server {
         if conn.awaits_header() {
             self.timers.set(id, &mut conn.deadline, Some(now + PROXY_HEADER_TIMEOUT));
         } else if conn.handshaking {
-            self.timers.set(id, &mut conn.deadline, Some(now + HANDSHAKE_TIMEOUT));
+            // Who has begun already, behind a proxy's header, is found out by the next read.
+            conn.progress = now;
+            self.timers.set(id, &mut conn.deadline, Some(now + TLS_SILENCE));
         } else {
             self.timers.set(id, &mut conn.deadline, None);
             let peer = conn.peer;

@@ -16,7 +16,7 @@ use crate::chat::{CloseReason, Event};
 use crate::id::ConnId;
 use crate::limits::{
     CROWD, DRAIN_TIMEOUT, FLUSH_TIME, FLUSH_TIMEOUT, GIVE_BACK_DELAY, HANDSHAKE_TIMEOUT,
-    LINES_PER_TURN, READ_BYTES_PER_TURN,
+    LINES_PER_TURN, READ_BYTES_PER_TURN, TLS_SILENCE,
 };
 use crate::line::MARK_ANSWER;
 use crate::outbox::Frame;
@@ -91,6 +91,7 @@ impl Server {
         while let Some(conn) = self.conn(id).filter(|conn| conn.has_input()) {
             match conn.read(scratch) {
                 Ok(Input::Ended) => return self.lose(now, id, CloseReason::EndOfInput),
+                Ok(Input::NoTls(_)) => return self.speak_plainly(id),
                 Ok(_) => self.notice_handshake(now, id),
                 Err(kind) => return self.input_failed(now, id, kind),
             }
@@ -104,6 +105,12 @@ impl Server {
             return;
         };
         if !conn.handshake_is_done() {
+            // It has begun: from now on it has the time that a handshake has in all. Nothing was
+            // sent yet, so that what stands for progress is its beginning.
+            if conn.state == State::Open && !std::mem::replace(&mut conn.recognised, true) {
+                let until = conn.progress + HANDSHAKE_TIMEOUT;
+                self.timers.set(id, &mut conn.deadline, Some(until));
+            }
             return;
         }
         conn.handshaking = false;
@@ -147,6 +154,10 @@ impl Server {
         let mut lines = LINES_PER_TURN;
         while bytes > 0 && lines > 0 && !self.is_behind(id) {
             let Some(conn) = self.conn(id).filter(|conn| conn.takes_lines()) else { return };
+            if conn.handshaking && !conn.unread.is_empty() {
+                let unread = std::mem::take(&mut conn.unread);
+                return self.no_tls(now, id, &unread);
+            }
             if !conn.unread.is_empty() {
                 let mut unread = std::mem::take(&mut conn.unread);
                 let used = self.handle_bytes(now, id, &unread, &mut lines);
@@ -173,6 +184,9 @@ impl Server {
                     if !rest.is_empty() {
                         self.keep_unread(id, rest.to_vec());
                     }
+                }
+                Ok(Input::NoTls(n)) => {
+                    return self.no_tls(now, id, scratch.get(..n).unwrap_or_default());
                 }
                 Ok(Input::Blocked | Input::Ended) => self.notice_handshake(now, id),
                 Err(kind) => return self.input_failed(now, id, kind),
@@ -305,7 +319,8 @@ impl Server {
         if std::mem::take(&mut conn.paused) {
             self.jobs.cancel(id);
         }
-        let until = now + timeout.min(self.limits.send_stall);
+        let patience = if conn.is_silent() { TLS_SILENCE } else { timeout };
+        let until = now + patience.min(self.limits.send_stall);
         self.timers.set(id, &mut conn.deadline, Some(until));
         self.to_flush.push_back(id);
     }
@@ -336,6 +351,12 @@ impl Server {
         conn.deadline = None;
         match conn.state {
             State::Open if conn.awaits_header() => self.no_header(now, id, "took too long"),
+            State::Open if conn.is_silent() => self.break_silence(now, id),
+            State::Open if conn.handshaking && conn.progress + HANDSHAKE_TIMEOUT > now => {
+                // What it has sent is still to be read.
+                let until = conn.progress + HANDSHAKE_TIMEOUT;
+                self.timers.set(id, &mut conn.deadline, Some(until));
+            }
             State::Open if conn.handshaking => {
                 let ip = conn.peer.ip();
                 self.refusal_log.note(now, ip, "TLS handshake took too long");
@@ -350,6 +371,11 @@ impl Server {
                 }
             }
             State::Flushing(end) => {
+                if conn.is_silent() {
+                    conn.progress = now;
+                    self.speak_plainly(id);
+                }
+                let Some(conn) = self.conns.get_mut(id.slot()) else { return };
                 let until = (conn.progress + stall).min(end);
                 if until > now {
                     self.timers.set(id, &mut conn.deadline, Some(until));

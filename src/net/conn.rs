@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use mio::net::TcpStream;
 
-use super::transport::Transport;
+use super::transport::{Read, Transport};
 use crate::id::ConnId;
 use crate::limits::{DRAIN_BYTES, SLICES_PER_WRITE};
 use crate::line::LineDecoder;
@@ -88,6 +88,8 @@ pub(super) enum Input {
     Blocked,
     /// Nothing ever again.
     Ended,
+    /// So many bytes, its first, and no TLS though that is to be spoken here.
+    NoTls(usize),
 }
 
 /// What a read of a proxy's header brought.
@@ -160,6 +162,23 @@ impl Conn {
         !self.transport.is_handshaking()
     }
 
+    /// Whether this has to begin a TLS handshake and has sent nothing yet that we could have read.
+    pub(super) fn is_silent(&self) -> bool {
+        self.handshaking && self.transport.is_silent() && !self.readable
+    }
+
+    /// Gives up the handshake: what is owed is said in plain text.
+    pub(super) fn speak_plainly(&mut self) {
+        self.handshaking = false;
+        self.transport.release();
+    }
+
+    /// The addresses of both ends of the connection itself, ours first.
+    pub(super) fn ends(&mut self) -> Option<(SocketAddr, SocketAddr)> {
+        let socket = self.socket();
+        Some((socket.local_addr().ok()?, socket.peer_addr().ok()?))
+    }
+
     /// Whether the transport has bytes of its own to send.
     pub(super) fn is_pending(&self) -> bool {
         self.transport.is_pending()
@@ -192,12 +211,13 @@ impl Conn {
     pub(super) fn read(&mut self, into: &mut [u8]) -> Result<Input, ErrorKind> {
         loop {
             return match self.transport.read(into) {
-                Ok(0) => {
+                Ok(Read::Plaintext(0)) => {
                     self.readable = false;
                     self.input_ended = true;
                     Ok(Input::Ended)
                 }
-                Ok(n) => Ok(Input::Bytes(n)),
+                Ok(Read::Plaintext(n)) => Ok(Input::Bytes(n)),
+                Ok(Read::NoTls(n)) => Ok(Input::NoTls(n)),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     self.readable = false;
                     Ok(Input::Blocked)

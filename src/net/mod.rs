@@ -2,7 +2,8 @@
 //!
 //! Moves bytes, keeps readiness, closes things, and reads the clock; decides nothing about chat.
 //! `server` is the loop, `conn` one client's life, `accept` and `admission` how clients come in,
-//! `transport` what a connection speaks below its lines, with `tls` and its `certificate`. `memory` is
+//! `transport` what a connection speaks below its lines, with `tls` and its `certificate`, and
+//! `text_on_tls` what those hear who do not speak that. `memory` is
 //! the ceiling on what all of them hold, `machine` what the system says of that. `outbound` and `link`
 //! are the sockets of the assistant and the resolver, `service` the way to a service manager.
 
@@ -17,6 +18,7 @@ mod memory;
 mod outbound;
 mod server;
 mod service;
+mod text_on_tls;
 pub mod tls;
 mod transport;
 

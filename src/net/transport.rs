@@ -9,6 +9,7 @@ use std::net::Shutdown;
 use mio::net::TcpStream;
 
 use super::tls::TlsSession;
+use crate::chat::protocol::begins_tls;
 
 /// Bytes taken from the wire in one read of a TLS connection: a few records of chat.
 const WIRE_READ: usize = 4 * 1024;
@@ -17,12 +18,22 @@ const WIRE_READ: usize = 4 * 1024;
 pub(super) struct Transport {
     socket: TcpStream,
     tls: Option<Box<TlsSession>>,
+    /// Something came from the peer of a TLS session.
+    begun: bool,
+}
+
+/// What a read brought.
+pub(super) enum Read {
+    /// So many bytes of plaintext; 0 is the end of input.
+    Plaintext(usize),
+    /// So many bytes, the first ones, as they are: the peer does not speak TLS.
+    NoTls(usize),
 }
 
 impl Transport {
     /// Plain TCP, or TLS if there is a session for it.
     pub(super) fn new(socket: TcpStream, tls: Option<Box<TlsSession>>) -> Self {
-        Self { socket, tls }
+        Self { socket, tls, begun: false }
     }
 
     /// The socket, to be registered, or drained of bytes that no longer matter.
@@ -35,19 +46,24 @@ impl Transport {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
+    /// Whether TLS is to be spoken, and nothing has come from the peer yet.
+    pub(super) fn is_silent(&self) -> bool {
+        self.tls.is_some() && !self.begun
+    }
+
     /// What the peer did wrong below the lines.
     pub(super) fn failure(&self) -> Option<String> {
         Some(self.tls.as_ref()?.failure()?.to_string())
     }
 
-    /// Reads what there is; 0 is the end of input. A handshake goes on in here, and what it has to
-    /// say is pending afterwards.
-    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return self.socket.read(into) };
+    /// Reads what there is. A handshake goes on in here, and what it has to say is pending
+    /// afterwards.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<Read> {
+        let Some(tls) = &mut self.tls else { return self.socket.read(into).map(Read::Plaintext) };
         loop {
             let n = tls.take_plaintext(into);
             if n > 0 || tls.has_ended() {
-                return Ok(n);
+                return Ok(Read::Plaintext(n));
             }
             if tls.failure().is_some() {
                 return Err(ErrorKind::InvalidData.into());
@@ -56,18 +72,29 @@ impl Transport {
             let n = self.socket.read(&mut wire)?;
             if n == 0 {
                 // No close_notify: as good as one for us, since lines have ends of their own.
-                return Ok(0);
+                return Ok(Read::Plaintext(0));
+            }
+            let wire = wire.get(..n).unwrap_or_default();
+            if !std::mem::replace(&mut self.begun, true) && !begins_tls(wire) {
+                into.iter_mut().zip(wire).for_each(|(to, from)| *to = *from);
+                return Ok(Read::NoTls(n.min(into.len())));
             }
             // What came before something wrong is handed out first; the failure is said after it.
-            let _ = tls.receive(wire.get(..n).unwrap_or_default());
+            let _ = tls.receive(wire);
         }
     }
 
     /// Takes bytes that were read from the socket already, before it was this stream's turn. Gives
-    /// back what of them is the peer's plaintext as it stands.
+    /// back what of them is the peer's plaintext as it stands, or no TLS.
     pub(super) fn give_back(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        let begins = !bytes.is_empty();
         match &mut self.tls {
             None => bytes,
+            Some(_)
+                if begins && !std::mem::replace(&mut self.begun, true) && !begins_tls(&bytes) =>
+            {
+                bytes
+            }
             Some(tls) => {
                 // What is wrong with them the next read says.
                 let _ = tls.receive(&bytes);
@@ -103,7 +130,7 @@ impl Transport {
         self.tls.as_ref().map_or(0, |tls| tls.held())
     }
 
-    /// Forgets the protocol: nothing is read or written any more.
+    /// Forgets the protocol: what is read and written from now on, if anything, is plain.
     pub(super) fn release(&mut self) {
         self.tls = None;
     }
