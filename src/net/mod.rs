@@ -4,15 +4,17 @@
 //! `server` is the loop, `conn` one client's life, `accept` and `admission` how clients come in,
 //! `transport` what a connection speaks below its lines, with `tls` and its `certificate`, and
 //! `text_on_tls` what those hear who do not speak that. `memory` is
-//! the ceiling on what all of them hold, `machine` what the system says of that. `outbound` and `link`
-//! are the sockets of the assistant and the resolver, `service` the way to a service manager.
+//! the ceiling on what all of them hold, `machine` what the system says of that. `outbound`, `dial`,
+//! `link` and `lookups` are the sockets of the assistant and the resolver, `service` the way to a service manager.
 
 mod accept;
 mod admission;
 mod certificate;
 mod clients;
 mod conn;
+mod dial;
 mod link;
+mod lookups;
 mod machine;
 mod memory;
 mod outbound;

@@ -1,36 +1,32 @@
 //! The sockets of the assistant and of the resolver.
 //!
-//! Carries out what calls (`gemini`) and look-ups (`dns`) ask for: queries over UDP and TCP,
-//! connections to the first address that answers, TLS with verified certificates, requests and
-//! responses. Decides nothing about questions and answers.
+//! Carries out what calls (`gemini`) ask for: a look-up (`lookups`), a connection to the first address
+//! that answers (`dial`), TLS with verified certificates, requests and responses (`link`). Decides
+//! nothing about questions and answers.
 //!
 //! Every socket has a token that no other has or had, so that stale events find nobody. There are a
 //! few dozen sockets at most, and they are looked for one by one.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use mio::event::Event as Readiness;
-use mio::net::{TcpStream, UdpSocket};
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::accept::StartError;
 use super::certificate;
+use super::dial::Connecting;
 use super::link::Link;
+use super::lookups::Query;
 use crate::chat::assistant::AskId;
 use crate::config::{BaseUrl, Gemini, Secret};
-use crate::dns::{self, Hosts, Lookup, LookupStart, QueryId, Resolver, TcpFramer};
+use crate::dns::{self, Hosts, Lookup, LookupStart, Resolver};
 use crate::gemini::{Action, AskError, Call, Ending, head, path};
 use crate::id::{ConnId, tagged_token};
-use crate::limits::{
-    ASKS_AT_ONCE, CONNECT_ATTEMPT_DELAY, CONNECT_TIMEOUT, IDLE_LINK_TIMEOUT, MAX_CONNECT_ADDRESSES,
-    QUERY_BYTES,
-};
+use crate::limits::{ASKS_AT_ONCE, IDLE_LINK_TIMEOUT};
 
 /// The reserved token value of all sockets in here; each has another number above it.
 const OUTBOUND: usize = 8;
@@ -45,12 +41,12 @@ pub(super) enum Said {
 
 /// Everything that goes out.
 pub(super) struct Outbound {
-    url: BaseUrl,
+    pub(super) url: BaseUrl,
     path: String,
     key: Secret,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    resolver: Resolver,
-    registry: Registry,
+    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(super) resolver: Resolver,
+    pub(super) registry: Registry,
     tokens: usize,
     /// At most [`ASKS_AT_ONCE`].
     calls: Vec<Active>,
@@ -62,42 +58,19 @@ pub(super) struct Outbound {
 }
 
 /// A call and its way to a connection.
-struct Active {
+pub(super) struct Active {
     ask: AskId,
-    call: Call,
-    stage: Stage,
+    pub(super) call: Call,
+    pub(super) stage: Stage,
 }
 
-enum Stage {
+pub(super) enum Stage {
     /// It has not asked for a connection, or has had one.
     Nothing,
     Resolving(Box<Lookup>, Vec<Query>),
     Connecting(Connecting),
     /// Connected, and verified when the handshake is done; until when that may take.
     Open(Link, Instant),
-}
-
-/// One socket of a look-up.
-struct Query {
-    id: QueryId,
-    socket: QuerySocket,
-    /// Bytes that it may still bring: a server that goes on and on is one that fails.
-    left: usize,
-}
-
-enum QuerySocket {
-    Udp(UdpSocket),
-    Tcp { stream: TcpStream, unsent: Vec<u8>, framer: TcpFramer },
-}
-
-/// The race of a few addresses (RFC 8305, section 5).
-struct Connecting {
-    untried: VecDeque<IpAddr>,
-    attempts: Vec<(Token, TcpStream)>,
-    /// When the next address joins.
-    next: Instant,
-    until: Instant,
-    error: String,
 }
 
 /// What the assistant's settings come to, before anything is opened.
@@ -186,10 +159,7 @@ impl Outbound {
             let stage = match &active.stage {
                 Stage::Nothing => None,
                 Stage::Resolving(lookup, _) => lookup.poll_timeout(),
-                Stage::Connecting(connecting) => {
-                    let next = (!connecting.untried.is_empty()).then_some(connecting.next);
-                    Some(next.map_or(connecting.until, |next| next.min(connecting.until)))
-                }
+                Stage::Connecting(connecting) => Some(connecting.poll_timeout()),
                 Stage::Open(link, until) => link.is_handshaking().then_some(*until),
             };
             [active.call.poll_timeout(), stage].into_iter().flatten()
@@ -304,229 +274,14 @@ impl Outbound {
         }
     }
 
-    fn token(&mut self) -> Token {
+    /// A token that no other socket has or had.
+    pub(super) fn token(&mut self) -> Token {
         self.tokens += 1;
         Token(tagged_token(OUTBOUND, self.tokens))
     }
 }
 
-// ---- Names -----------------------------------------------------------------------------------
-
-impl Outbound {
-    /// Goes on with a look-up. True if it came to something.
-    fn resolve(&mut self, now: Instant, active: &mut Active) -> bool {
-        let Stage::Resolving(lookup, queries) = &mut active.stage else { return false };
-        let mut failed = Vec::new();
-        for query in queries.iter_mut() {
-            if read_query(now, lookup, query).is_err() {
-                failed.push(query.id);
-            }
-        }
-        failed.into_iter().for_each(|id| lookup.handle_failure(now, id));
-        while let Some(action) = lookup.poll_action() {
-            let (id, opened) = match action {
-                dns::Action::Forget { query } => {
-                    queries.retain(|one| one.id != query);
-                    continue;
-                }
-                dns::Action::SendUdp { query, server, bytes } => {
-                    (query, self.query_udp(server, &bytes))
-                }
-                dns::Action::AskTcp { query, server, bytes } => {
-                    (query, self.query_tcp(server, bytes))
-                }
-            };
-            match opened {
-                Ok(socket) => queries.push(Query { id, socket, left: QUERY_BYTES }),
-                Err(_) => lookup.handle_failure(now, id),
-            }
-        }
-        let Some(result) = lookup.outcome() else { return false };
-        let result = result.map(<[IpAddr]>::to_vec);
-        if let Err(error) = &result {
-            log::debug!("look-up of {} - {error}", self.url.host);
-        }
-        self.resolver.remember(now, lookup);
-        self.resolved(now, active, result);
-        true
-    }
-
-    fn query_udp(&mut self, server: SocketAddr, bytes: &[u8]) -> io::Result<QuerySocket> {
-        // Port 0: one at random, which a forger would have to guess (RFC 5452, section 9.2).
-        let any: IpAddr = match server {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let mut socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
-        socket.connect(server)?;
-        let token = self.token();
-        self.registry.register(&mut socket, token, Interest::READABLE)?;
-        socket.send(bytes)?;
-        Ok(QuerySocket::Udp(socket))
-    }
-
-    fn query_tcp(&mut self, server: SocketAddr, unsent: Vec<u8>) -> io::Result<QuerySocket> {
-        let mut stream = TcpStream::connect(server)?;
-        let token = self.token();
-        self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(QuerySocket::Tcp { stream, unsent, framer: TcpFramer::default() })
-    }
-
-    fn resolved(
-        &mut self,
-        now: Instant,
-        active: &mut Active,
-        result: Result<Vec<IpAddr>, dns::DnsError>,
-    ) {
-        match result {
-            Ok(addrs) => {
-                active.stage = Stage::Connecting(Connecting {
-                    untried: addrs.into_iter().take(MAX_CONNECT_ADDRESSES).collect(),
-                    attempts: Vec::new(),
-                    next: now,
-                    until: now + CONNECT_TIMEOUT,
-                    error: "no address".to_owned(),
-                });
-            }
-            Err(error) => {
-                active.stage = Stage::Nothing;
-                active.call.handle_open_failed(&format!("{}: {error}", self.url.host));
-            }
-        }
-    }
-}
-
-/// Sends what a query over TCP has left to send, and hands on what came.
-fn read_query(now: Instant, lookup: &mut Lookup, query: &mut Query) -> io::Result<()> {
-    use std::io::{Read as _, Write as _};
-    let mut bytes = [0; 4096];
-    let blocked = |result: io::Result<usize>| match result {
-        Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(None),
-        Err(e) if e.kind() == ErrorKind::NotConnected => Ok(None),
-        Err(e) if e.kind() == ErrorKind::Interrupted => Ok(None),
-        result => result.map(Some),
-    };
-    match &mut query.socket {
-        QuerySocket::Udp(socket) => {
-            while let Some(n) = blocked(socket.recv(&mut bytes))? {
-                query.left = spend(query.left, n)?;
-                lookup.handle_reply(now, query.id, bytes.get(..n).unwrap_or_default());
-            }
-        }
-        QuerySocket::Tcp { stream, unsent, framer } => {
-            if let Some(error) = stream.take_error()? {
-                return Err(error);
-            }
-            while !unsent.is_empty() {
-                let Some(n) = blocked(stream.write(unsent))? else { break };
-                unsent.drain(..n);
-            }
-            while let Some(n) = blocked(stream.read(&mut bytes))? {
-                if n == 0 {
-                    return Err(ErrorKind::UnexpectedEof.into());
-                }
-                query.left = spend(query.left, n)?;
-                let mut input = bytes.get(..n).unwrap_or_default();
-                while let Some(message) = framer.next_message(&mut input) {
-                    lookup.handle_reply(now, query.id, &message);
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Takes what came off what may come; a small piece counts for more than it is.
-fn spend(left: usize, n: usize) -> io::Result<usize> {
-    left.checked_sub(n.max(512)).ok_or_else(|| ErrorKind::InvalidData.into())
-}
-
-// ---- Connections -----------------------------------------------------------------------------
-
-impl Outbound {
-    /// Goes on with the race for a connection. True if it is over.
-    fn connect(&mut self, now: Instant, active: &mut Active) -> bool {
-        let Stage::Connecting(connecting) = &mut active.stage else { return false };
-        let mut won = None;
-        let mut attempts = Vec::new();
-        for (token, stream) in std::mem::take(&mut connecting.attempts) {
-            match is_connected(&stream) {
-                Ok(true) if won.is_none() => won = Some((token, stream)),
-                Ok(_) => attempts.push((token, stream)),
-                Err(error) => {
-                    connecting.error = error.to_string();
-                    // The next address need not wait for its time.
-                    connecting.next = now;
-                }
-            }
-        }
-        connecting.attempts = attempts;
-        if let Some((token, stream)) = won {
-            self.connected(now, active, token, stream);
-            return true;
-        }
-        while connecting.next <= now
-            && let Some(addr) = connecting.untried.pop_front()
-        {
-            connecting.next = now + CONNECT_ATTEMPT_DELAY;
-            self.tokens += 1;
-            let token = Token(tagged_token(OUTBOUND, self.tokens));
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            let begun =
-                TcpStream::connect(SocketAddr::new(addr, self.url.port)).and_then(|mut stream| {
-                    self.registry.register(&mut stream, token, interest).map(|()| stream)
-                });
-            match begun {
-                Ok(stream) => connecting.attempts.push((token, stream)),
-                Err(error) => {
-                    connecting.error = error.to_string();
-                    connecting.next = now;
-                }
-            }
-        }
-        let hopeless = connecting.attempts.is_empty() && connecting.untried.is_empty();
-        if !hopeless && now < connecting.until {
-            return false;
-        }
-        let cause = match hopeless {
-            true => std::mem::take(&mut connecting.error),
-            false => "connecting took too long".to_owned(),
-        };
-        active.stage = Stage::Nothing;
-        active.call.handle_open_failed(&cause);
-        true
-    }
-
-    fn connected(&self, now: Instant, active: &mut Active, token: Token, stream: TcpStream) {
-        // Small requests, sent in one piece: nothing is gained by waiting for more.
-        let _ = stream.set_nodelay(true);
-        match Link::new(token, stream, self.tls.as_ref()) {
-            Ok(link) => {
-                let handshaking = link.is_handshaking();
-                active.stage = Stage::Open(link, now + CONNECT_TIMEOUT);
-                if !handshaking {
-                    active.call.handle_open(false);
-                }
-            }
-            Err(error) => {
-                active.stage = Stage::Nothing;
-                active.call.handle_open_failed(&error);
-            }
-        }
-    }
-}
-
-/// Whether a connection is there: writable is not enough (connect(2), EINPROGRESS).
-fn is_connected(stream: &TcpStream) -> io::Result<bool> {
-    if let Some(error) = stream.take_error()? {
-        return Err(error);
-    }
-    match stream.peer_addr() {
-        Ok(_) => Ok(true),
-        Err(e) if e.kind() == ErrorKind::NotConnected => Ok(false),
-        Err(e) => Err(e),
-    }
-}
+// ---- Exchanges -------------------------------------------------------------------------------
 
 /// Goes on with the handshake, or sends and receives. True if something happened.
 fn exchange(now: Instant, active: &mut Active) -> bool {

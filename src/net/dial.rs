@@ -1,0 +1,127 @@
+//! The way to a connection: the race of a host's addresses, and what comes first on the winner.
+//!
+//! Never waits; an address that does not answer is left for the next one.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+
+use super::link::Link;
+use super::outbound::{Active, Outbound, Stage};
+use crate::limits::{CONNECT_ATTEMPT_DELAY, CONNECT_TIMEOUT, MAX_CONNECT_ADDRESSES};
+
+/// The race of a few addresses (RFC 8305, section 5).
+pub(super) struct Connecting {
+    untried: VecDeque<IpAddr>,
+    attempts: Vec<(Token, TcpStream)>,
+    /// When the next address joins.
+    next: Instant,
+    until: Instant,
+    error: String,
+}
+
+impl Connecting {
+    /// Begins with the first of these addresses.
+    pub(super) fn to(now: Instant, addrs: Vec<IpAddr>) -> Self {
+        Self {
+            untried: addrs.into_iter().take(MAX_CONNECT_ADDRESSES).collect(),
+            attempts: Vec::new(),
+            next: now,
+            until: now + CONNECT_TIMEOUT,
+            error: "no address".to_owned(),
+        }
+    }
+
+    /// When to go on with it whatever its sockets do.
+    pub(super) fn poll_timeout(&self) -> Instant {
+        if self.untried.is_empty() { self.until } else { self.next.min(self.until) }
+    }
+}
+
+impl Outbound {
+    /// Goes on with the race for a connection. True if it is over.
+    pub(super) fn connect(&mut self, now: Instant, active: &mut Active) -> bool {
+        let Stage::Connecting(connecting) = &mut active.stage else { return false };
+        let mut won = None;
+        let mut attempts = Vec::new();
+        for (token, stream) in std::mem::take(&mut connecting.attempts) {
+            match is_connected(&stream) {
+                Ok(true) if won.is_none() => won = Some((token, stream)),
+                Ok(_) => attempts.push((token, stream)),
+                Err(error) => {
+                    connecting.error = error.to_string();
+                    // The next address need not wait for its time.
+                    connecting.next = now;
+                }
+            }
+        }
+        connecting.attempts = attempts;
+        if let Some((token, stream)) = won {
+            self.connected(now, active, token, stream);
+            return true;
+        }
+        while connecting.next <= now
+            && let Some(addr) = connecting.untried.pop_front()
+        {
+            connecting.next = now + CONNECT_ATTEMPT_DELAY;
+            let token = self.token();
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            let begun =
+                TcpStream::connect(SocketAddr::new(addr, self.url.port)).and_then(|mut stream| {
+                    self.registry.register(&mut stream, token, interest).map(|()| stream)
+                });
+            match begun {
+                Ok(stream) => connecting.attempts.push((token, stream)),
+                Err(error) => {
+                    connecting.error = error.to_string();
+                    connecting.next = now;
+                }
+            }
+        }
+        let hopeless = connecting.attempts.is_empty() && connecting.untried.is_empty();
+        if !hopeless && now < connecting.until {
+            return false;
+        }
+        let cause = match hopeless {
+            true => std::mem::take(&mut connecting.error),
+            false => "connecting took too long".to_owned(),
+        };
+        active.stage = Stage::Nothing;
+        active.call.handle_open_failed(&cause);
+        true
+    }
+
+    fn connected(&self, now: Instant, active: &mut Active, token: Token, stream: TcpStream) {
+        // Small requests, sent in one piece: nothing is gained by waiting for more.
+        let _ = stream.set_nodelay(true);
+        match Link::new(token, stream, self.tls.as_ref()) {
+            Ok(link) => {
+                let handshaking = link.is_handshaking();
+                active.stage = Stage::Open(link, now + CONNECT_TIMEOUT);
+                if !handshaking {
+                    active.call.handle_open(false);
+                }
+            }
+            Err(error) => {
+                active.stage = Stage::Nothing;
+                active.call.handle_open_failed(&error);
+            }
+        }
+    }
+}
+
+/// Whether a connection is there: writable is not enough (connect(2), EINPROGRESS).
+fn is_connected(stream: &TcpStream) -> io::Result<bool> {
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    match stream.peer_addr() {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::NotConnected => Ok(false),
+        Err(e) => Err(e),
+    }
+}
