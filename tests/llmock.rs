@@ -6,12 +6,12 @@
 mod common;
 
 use common::Server;
+use common::programs::skipped;
 
 #[test]
 fn the_assistant_understands_another_ones_gemini() {
     let Ok(url) = std::env::var("LLMOCK_URL") else {
-        println!("skipped: LLMOCK_URL is not set; run scripts/llmock");
-        return;
+        return skipped("LLMOCK_URL is not set; run scripts/llmock");
     };
     let server = Server::with(&[("GEMINI_API_KEY", "any-key"), ("GEMINI_BASE_URL", &url)]);
     let mut alice = server.login("alice");

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::programs::{self, HAPROXY, NGINX, Program, has_file, installed};
 use common::{Client, PATIENCE, Server, tls_client};
 use rustls::{ClientConnection, StreamOwned};
 
@@ -188,16 +189,6 @@ impl Drop for Proxy {
     }
 }
 
-fn installed(program: &Path, package: &str) -> bool {
-    let required = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    let found = program.is_file();
-    assert!(found || !required, "{} is missing (Debian package {package})", program.display());
-    if !found {
-        println!("skipped: {} is not installed", program.display());
-    }
-    found
-}
-
 /// A port that is free now, of 127.0.0.1.
 fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -213,7 +204,7 @@ fn connect_from_7(to: SocketAddr) -> TcpStream {
 
 /// Runs a proxy with this configuration, made in its directory, until it listens on all of these.
 fn run(
-    program: &Path,
+    program: Program,
     arguments: &[&str],
     config: impl Fn(&Path) -> String,
     ports: &[SocketAddr],
@@ -226,7 +217,7 @@ fn run(
     std::fs::write(dir.path().join("pair.pem"), pair).unwrap();
     let file = dir.path().join("proxy.conf");
     std::fs::write(&file, config(dir.path())).unwrap();
-    let process = Command::new(program)
+    let process = Command::new(programs::path(program.name).unwrap())
         .args(arguments)
         .arg(&file)
         .current_dir(dir.path())
@@ -267,8 +258,7 @@ fn server_behind_a_proxy() -> Server {
 
 #[test]
 fn behind_haproxy() {
-    let haproxy = Path::new("/usr/sbin/haproxy");
-    if !installed(haproxy, "haproxy") {
+    if !installed(&[HAPROXY]) {
         return;
     }
     for version in ["send-proxy", "send-proxy-v2 send-proxy-v2-ssl"] {
@@ -288,16 +278,15 @@ fn behind_haproxy() {
                  listen passed\n bind {passed}\n server chat {to_tls} {version}\n"
             )
         };
-        let _proxy = run(haproxy, &["-db", "-f"], config, &[plain, terminated, passed]);
+        let _proxy = run(HAPROXY, &["-db", "-f"], config, &[plain, terminated, passed]);
         check(&server, plain, terminated, passed);
     }
 }
 
 #[test]
 fn behind_nginx() {
-    let nginx = Path::new("/usr/sbin/nginx");
     let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
-    if !(installed(nginx, "nginx-light") && installed(module, "libnginx-mod-stream")) {
+    if !(installed(&[NGINX]) && has_file(module, "libnginx-mod-stream")) {
         return;
     }
     let server = server_behind_a_proxy();
@@ -316,6 +305,6 @@ fn behind_nginx() {
             module.display()
         )
     };
-    let _proxy = run(nginx, &["-e", "stderr", "-c"], config, &[plain, terminated, passed]);
+    let _proxy = run(NGINX, &["-e", "stderr", "-c"], config, &[plain, terminated, passed]);
     check(&server, plain, terminated, passed);
 }

@@ -3,8 +3,7 @@
 //! A program that belongs in a terminal runs in a pseudo-terminal, which socat holds, and what it
 //! prints is drawn on an emulated screen. So the assertions are about rows of text, not bytes.
 //!
-//! Debian packages: netcat-openbsd, ncat, busybox, socat, rlwrap, inetutils-telnet, openssl. A test whose
-//! program is missing passes and says so, except where `CI` is `true`: there it fails.
+//! A test whose program is missing passes and says so: see `common::programs`.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -17,6 +16,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use common::programs::{BUSYBOX, NCAT, OPENSSL, RLWRAP, SOCAT, TELNET, installed, openbsd_nc};
 use common::{Client, PATIENCE, Server, eventually};
 
 const ROWS: NonZero<u16> = NonZero::new(50).unwrap();
@@ -33,45 +33,6 @@ const TELNET_ESCAPE: &str = "\x1d";
 const ARROW_UP: &str = "\x1b[A";
 
 // ---- The programs -------------------------------------------------------------------------
-
-/// Whether all of these programs are here, each given with its Debian package.
-fn installed(programs: &[(&str, &str)]) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    programs.iter().all(|(program, package)| {
-        let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
-        found || missing(program, package)
-    })
-}
-
-fn missing(program: &str, package: &str) -> bool {
-    let required = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(!required, "{program} is not installed (Debian package {package})");
-    println!("skipped: {program} is not installed");
-    false
-}
-
-/// The name under which OpenBSD's netcat is here: `nc` may be another one.
-fn openbsd_nc() -> Option<&'static str> {
-    let found = ["nc", "nc.openbsd"].into_iter().find(|name| {
-        let help = Command::new(name).arg("-h").stdin(Stdio::null()).output();
-        help.is_ok_and(|help| {
-            [help.stdout, help.stderr]
-                .iter()
-                .any(|o| String::from_utf8_lossy(o).contains("OpenBSD"))
-        })
-    });
-    if found.is_none() {
-        missing("nc (OpenBSD)", "netcat-openbsd");
-    }
-    found
-}
-
-const SOCAT: (&str, &str) = ("socat", "socat");
-const RLWRAP: (&str, &str) = ("rlwrap", "rlwrap");
-const NCAT: (&str, &str) = ("ncat", "ncat");
-const BUSYBOX: (&str, &str) = ("busybox", "busybox");
-const TELNET: (&str, &str) = ("telnet", "inetutils-telnet");
-const OPENSSL: (&str, &str) = ("openssl", "openssl");
 
 /// A program of the tests; it never outlives them.
 struct Running(Child);

@@ -11,6 +11,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use common::programs::skipped;
 use common::tls_client::{config, make_pair};
 use common::{Client, PATIENCE, Server, command, eventually};
 use rustix::process::Signal;
@@ -305,8 +306,7 @@ fn a_socket_that_is_of_no_use_stops_the_start_with_one_line() {
 fn systemd_socket_activate() {
     let tool = "systemd-socket-activate";
     if Command::new(tool).arg("--version").output().is_err() {
-        eprintln!("skipped: there is no {tool}");
-        return;
+        return skipped(&format!("there is no {tool}"));
     }
     let dir = tempfile::tempdir().unwrap();
     let direct = command(dir.path());
@@ -340,10 +340,10 @@ fn the_unit_is_rated_as_it_was() {
     };
     match rate("scripts/service/mio-chat.service") {
         Ok(output) if String::from_utf8_lossy(&output.stderr).contains("unrecognized option") => {
-            eprintln!("skipped: this systemd-analyze is too old");
+            skipped("this systemd-analyze is too old");
         }
         Ok(output) => assert!(output.status.success(), "{output:?}"),
-        Err(e) => eprintln!("skipped: systemd-analyze: {e}"),
+        Err(e) => skipped(&format!("systemd-analyze: {e}")),
     }
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod gemini;
+pub mod programs;
 pub mod tls_client;
 
 use std::collections::HashMap;
