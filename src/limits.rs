@@ -23,6 +23,13 @@ pub const MAX_PASSWORD_BYTES: usize = 72;
 pub const MAX_MARKS_PER_BASE: usize = 4;
 /// Bytes of one telnet subnegotiation that are skipped before it is taken for broken.
 pub const MAX_TELNET_SUBNEGOTIATION: usize = 1024;
+/// How long the connection of a name's holder has to acknowledge what it is sent, when the name is
+/// asked for from the holder's own address.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Segments that are sent for this where there is nothing else to send.
+pub const PROBE_PROBES: u32 = 5;
+/// When that is decided for certain, and the least time between two such probes of one connection.
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(6);
 /// Wrong answers to the name prompt before the connection is closed.
 pub const MAX_NAME_ERRORS: u8 = 5;
 
@@ -290,6 +297,7 @@ const _: () = {
 };
 // Who is silent is told so before the handshake has taken too long.
 const _: () = assert!(TLS_SILENCE.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
+const _: () = assert!(PROBE_TIMEOUT.as_millis() < PROBE_INTERVAL.as_millis());
 // With the default bound a whole history is replayed, colours included.
 const _: () =
     assert!(HISTORY_BYTES + HISTORY_MESSAGES * 128 <= max_reply_bytes(DEFAULT_SEND_QUEUE_BYTES));

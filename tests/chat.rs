@@ -189,11 +189,15 @@ fn wrong_names_are_explained_and_the_fifth_ends_it() {
         ("x", "Username too short (min 2 characters)"),
         ("abcdefghijklmnopqrstu", "Username too long (max 20 characters)"),
         ("a b", "Username can only contain letters, numbers, - and _"),
-        ("ALICE", "Username already taken, try another."),
+        ("DM", "Username is reserved, try another."),
     ] {
         client.send(name);
         client.expect(&format!("{error}\nEnter your username: "));
     }
+    // Which is no error.
+    client.send("ALICE");
+    client.expect("Username already taken, try another.");
+    client.expect("\nEnter your username: ");
     client.send("Root");
     let seen = client.read_to_end();
     assert!(seen.contains("Username is reserved, try another.\nToo many wrong usernames."));

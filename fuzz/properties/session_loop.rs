@@ -100,6 +100,11 @@ impl World {
                     self.asked.push_back(ask);
                     assert!(self.asked.len() <= ASKS_AT_ONCE);
                 }
+                Request::Probe { id } => {
+                    // At most one who is there and shares the address of whoever asks.
+                    let client = self.clients[id.slot()].as_ref().unwrap();
+                    assert!(client.id == id && id.slot() < super::CLIENTS);
+                }
                 Request::StopGemini { ask } => {
                     assert!(self.asked.contains(&ask));
                     self.asked.retain(|asked| *asked != ask);

@@ -1,7 +1,7 @@
 //! What a client may see: checks of the bytes that came to one connection.
 
 use crate::harmless;
-use mio_chat::chat::user::{What, check_form, is_reserved};
+use mio_chat::chat::name::{What, check_form, is_reserved};
 use mio_chat::line::MARK_ANSWER;
 
 const PROMPT: &str = "\x1b[36m> \x1b[0m";
@@ -12,13 +12,18 @@ const NAME_PROMPT: &str = "Enter your username: ";
 const BEFORE_A_NAME: &[&str] = &[
     "Username too short (min 2 characters)",
     "Username too long (max 20 characters)",
-    "Username can only contain letters, numbers, - and _",
-    "Username already taken, try another.",
     "Username is reserved, try another.",
     "Too many wrong usernames. Goodbye!",
     "No username in time. Goodbye!",
     "Server is shutting down. Goodbye!",
     "This port is not encrypted. This is a plain-text chat. Connect with: nc HOST PORT",
+];
+
+/// What some of them begin with.
+const BEGIN_BEFORE_A_NAME: &[&str] = &[
+    "Username can only contain letters, numbers, - and _",
+    "Username already taken, try another.",
+    "Too much like '",
 ];
 
 /// The lines of a text without prompts and colours; empty ones are left out.
@@ -60,14 +65,17 @@ pub fn check_login(lines: &[String]) {
         let line = line.trim_start_matches(NAME_PROMPT);
         let joined = line.strip_prefix("[LOBBY] ");
         if let Some(name) = joined.and_then(|line| line.strip_suffix(" has joined the lobby")) {
-            assert!(check_form(name, What::User).is_ok() && !is_reserved(name));
+            assert!(check_form(name, What::User).is_ok() && !is_reserved(name, What::User));
             return;
         }
         // Who stops reading may have the beginning of a line last.
         let is_last = at == lines.len() - 1;
         let known = BEFORE_A_NAME
             .iter()
-            .any(|known| *known == line || (is_last && known.starts_with(line)));
+            .any(|known| *known == line || (is_last && known.starts_with(line)))
+            || BEGIN_BEFORE_A_NAME
+                .iter()
+                .any(|known| line.starts_with(known) || (is_last && known.starts_with(line)));
         let cut = is_last && NAME_PROMPT.starts_with(line);
         let joins = is_last && (line.starts_with("[LOBBY] ") || "[LOBBY] ".starts_with(line));
         assert!(line.is_empty() || known || joins || cut, "{line:?}");

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::lobby::LobbyId;
-use super::user::fold;
+use super::name::fold;
 use super::{Chat, Request, Timer, render};
 use crate::gemini::{AskError, Question as Asked, Said, body};
 use crate::id::ConnId;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::assistant::Asks;
 use super::crowd::{Crowd, Way};
-use super::user::fold;
+use super::name::fold;
 use crate::gemini::Conversation;
 use crate::id::ConnId;
 use crate::limits::{HISTORY_BYTES, HISTORY_MESSAGES, MAX_LOBBIES, MAX_LOBBIES_PER_CREATOR};

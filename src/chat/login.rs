@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::name::{self, NameError, What};
 use super::protocol::Protocol;
-use super::user::{self, NameError, Session, Stage, User, What};
-use super::{Chat, CloseReason, Timer, render};
+use super::user::{Session, Stage, User};
+use super::{Chat, CloseReason, Request, Timer, render};
 use crate::id::ConnId;
-use crate::limits::MAX_NAME_ERRORS;
+use crate::limits::{MAX_NAME_ERRORS, PROBE_INTERVAL};
 use crate::line::Line;
 use crate::outbox::{Frame, Outboxes};
-use crate::rate::AddrKey;
+use crate::rate::{AddrKey, wait_secs};
 use crate::text;
 
 impl Chat {
@@ -51,7 +52,7 @@ impl Chat {
                     out.push(id, &Frame::new(render::NAME_PROMPT));
                     return;
                 }
-                self.check_name(name).map(|()| name.to_owned())
+                self.check_name(now, id, name, out).map(|()| name.to_owned())
             }
         };
         match result {
@@ -77,21 +78,56 @@ impl Chat {
         self.dismiss(now, id, CloseReason::WrongProtocol(protocol), Some(&answer), out);
     }
 
-    fn check_name(&self, name: &str) -> Result<(), NameError> {
-        user::check_form(name, What::User)?;
-        if user::is_reserved(name) {
-            return Err(NameError::Reserved);
+    fn check_name(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        name: &str,
+        out: &mut Outboxes,
+    ) -> Result<(), NameError> {
+        name::check_form(name, What::User)?;
+        if name::is_reserved(name, What::User) {
+            return Err(NameError::Reserved(What::User));
         }
-        if self.names.contains_key(&*user::fold(name)) {
-            return Err(NameError::Taken);
+        let Some(holder) = self.names.get(&*name::skeleton(name)).copied() else { return Ok(()) };
+        match self.user(holder) {
+            Some(user) if !user.name.eq_ignore_ascii_case(name) => {
+                Err(NameError::TooMuchLike(user.name.clone()))
+            }
+            _ => Err(NameError::Taken(self.probe(now, id, holder, out))),
         }
-        Ok(())
+    }
+
+    /// Somebody asks for the name of a user who is here. If that is from the user's own address it may
+    /// be the same person, whose connection broke and who is not known to be gone yet: then that
+    /// connection is probed. Gives the seconds after which the name is free if nobody answers.
+    fn probe(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        holder: ConnId,
+        out: &mut Outboxes,
+    ) -> Option<u64> {
+        let addr = self.sessions.get(id)?.addr;
+        if self.sessions.get(holder)?.addr != addr {
+            return None;
+        }
+        let user = self.user_mut(holder)?;
+        let since = user.probed.map(|at| now.saturating_duration_since(at));
+        let elapsed = since.filter(|since| *since < PROBE_INTERVAL);
+        if elapsed.is_none() {
+            user.probed = Some(now);
+            out.redraw_prompt(holder);
+            self.requests.push_back(Request::Probe { id: holder });
+        }
+        Some(wait_secs(PROBE_INTERVAL - elapsed.unwrap_or_default()))
     }
 
     fn name_error(&mut self, now: Instant, id: ConnId, error: NameError, out: &mut Outboxes) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Stage::Login { errors } = &mut session.stage else { return };
-        *errors += 1;
+        // That somebody else was first is nobody's fault.
+        *errors += u8::from(!matches!(error, NameError::Taken(_) | NameError::TooMuchLike(_)));
         if *errors < MAX_NAME_ERRORS {
             return out.push(id, &render::name_error(error));
         }
@@ -106,13 +142,12 @@ impl Chat {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let idle = self.settings.idle_timeout.map(|idle| now + idle);
         self.timers.set(Timer::Session(id), &mut session.deadline, idle);
-        let folded = user::fold(name);
-        let window = self.departed.remove(now, &(session.addr, folded.clone()));
+        let window = self.departed.remove(now, &(session.addr, name::fold(name)));
         let general = self.lobbies.general();
         let user = User::new(name, general, window.unwrap_or_default(), now);
         session.stage = Stage::Named(user);
         log::info!("{name} joined from {}", session.peer);
-        self.names.insert(folded, id);
+        self.names.insert(name::skeleton(name), id);
         out.set_prompting(id, true);
         self.enter(now, id, general, out);
     }

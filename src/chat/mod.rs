@@ -17,6 +17,7 @@ pub mod command;
 mod crowd;
 mod lobby;
 mod login;
+pub mod name;
 pub mod picture;
 pub mod protocol;
 pub mod render;
@@ -150,6 +151,13 @@ pub enum Request {
         /// The body of the request.
         body: Vec<u8>,
     },
+    /// See whether this client is still there: it is lost if it does not acknowledge within
+    /// [`PROBE_TIMEOUT`](crate::limits::PROBE_TIMEOUT) what it is being sent, or, where that is nothing,
+    /// what can be sent for this alone.
+    Probe {
+        /// The connection.
+        id: ConnId,
+    },
     /// Forget a question: no answer is wanted any more.
     StopGemini {
         /// Which.
@@ -254,12 +262,12 @@ enum Timer {
 pub struct Chat {
     settings: Settings,
     sessions: Slots<Session>,
-    /// Names in lower case.
+    /// By skeleton: no two that look alike are here at once.
     names: HashMap<Rc<str>, ConnId>,
     lobbies: Lobbies,
     timers: Timers<Timer>,
-    /// At most one for each connection, which waits for its password or is gone, and one for each
-    /// question under way.
+    /// At most two for each connection, which waits for its password or is gone, and is probed, and
+    /// one for each question under way.
     requests: VecDeque<Request>,
     /// The rate limits of users who left, for when they are back.
     departed: Expiring<(AddrKey, Rc<str>), SlidingWindow>,
@@ -415,8 +423,8 @@ impl Chat {
 
     /// The user of this name, without regard to case.
     fn find_user(&self, name: &str) -> Option<(ConnId, &User)> {
-        let id = *self.names.get(&*user::fold(name))?;
-        Some((id, self.user(id)?))
+        let id = *self.names.get(&*name::skeleton(name))?;
+        Some((id, self.user(id).filter(|user| user.name.eq_ignore_ascii_case(name))?))
     }
 
     /// Fires everything that is due. Each key is set again, if at all, for a later time.
@@ -497,11 +505,10 @@ impl Chat {
             return;
         };
         log::info!("{} left from {peer} - {reason}", user.name);
-        let folded = user::fold(&user.name);
-        self.names.remove(&folded);
+        self.names.remove(&*name::skeleton(&user.name));
         if let Some(last) = user.window.last() {
             let until = last + self.settings.rate_window;
-            self.departed.insert((addr, folded), user.window, until);
+            self.departed.insert((addr, name::fold(&user.name)), user.window, until);
         }
         self.leave_seat(now, id, user.lobby, user.seat, &user.name, out);
     }

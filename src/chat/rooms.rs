@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::crowd::{Tell, Way};
 use super::lobby::{CreateError, Creator, LobbyId};
-use super::user::{self, Waiting, What};
+use super::name::{self, NameError, What};
+use super::user::Waiting;
 use super::{Chat, Request, Timer, render};
 use crate::id::ConnId;
 use crate::limits::PASSWORD_FAILURES;
@@ -172,8 +173,11 @@ impl Chat {
         if self.refuse_short_of_memory(id, out) {
             return;
         }
-        if let Err(error) = user::check_form(name, What::Lobby) {
+        if let Err(error) = name::check_form(name, What::Lobby) {
             return out.push(id, &render::error(error));
+        }
+        if name::is_reserved(name, What::Lobby) && self.lobbies.find(name).is_none() {
+            return out.push(id, &render::error(NameError::Reserved(What::Lobby)));
         }
         if text::chars(description) > MAX_DESCRIPTION_CHARS {
             let error =

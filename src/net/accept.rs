@@ -377,16 +377,21 @@ fn set_options(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(SOCKET_SEND_BUFFER)?;
     socket.set_recv_buffer_size(SOCKET_RECEIVE_BUFFER)?;
+    set_patience(socket)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_notsent_lowat(crate::limits::SOCKET_NOT_SENT)?;
+    Ok(())
+}
+
+/// How long a peer may be silent.
+pub(super) fn set_patience(socket: &Socket) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        socket.set_tcp_user_timeout(Some(crate::limits::USER_TIMEOUT))?;
-        socket.set_tcp_notsent_lowat(crate::limits::SOCKET_NOT_SENT)?;
-    }
+    socket.set_tcp_user_timeout(Some(crate::limits::USER_TIMEOUT))?;
     Ok(())
 }
 

@@ -3,9 +3,10 @@
 //! Moves bytes, keeps readiness, closes things, and reads the clock; decides nothing about chat.
 //! `server` is the loop, `conn` one client's life, `accept` and `admission` how clients come in,
 //! `transport` what a connection speaks below its lines, with `tls` and its `certificate`, and
-//! `text_on_tls` what those hear who do not speak that. `memory` is
-//! the ceiling on what all of them hold, `machine` what the system says of that. `outbound`, `dial`,
-//! `link` and `lookups` are the sockets of the assistant and the resolver, `service` the way to a service manager.
+//! `text_on_tls` what those hear who do not speak that. `memory` is the ceiling on what all of them
+//! hold, `machine` what the system says of that, `probe` looks whether somebody is still there.
+//! `outbound`, `dial`, `link` and `lookups` are the sockets of the assistant and the resolver, `service`
+//! the way to a service manager.
 
 mod accept;
 mod admission;
@@ -18,6 +19,7 @@ mod lookups;
 mod machine;
 mod memory;
 mod outbound;
+mod probe;
 mod server;
 mod service;
 mod text_on_tls;

@@ -23,6 +23,7 @@ use super::conn::{Conn, State};
 use super::machine::{default_ceiling, resident_kib};
 use super::memory::{Heap, Memory};
 use super::outbound::{Assistant, Outbound, Said};
+use super::probe::Probes;
 use super::service::{self, Manager};
 use crate::chat::assistant::Answer;
 use crate::chat::{Chat, CloseReason, Event, Request};
@@ -84,6 +85,7 @@ pub struct Server {
     /// Turned-away connections that are still closing.
     pub(super) refusals: usize,
     pub(super) refusal_log: RefusalLog,
+    pub(super) probes: Probes,
     pub(super) generation: u32,
     pub(super) limits: Limits,
     pub(super) memory: Memory,
@@ -237,6 +239,7 @@ impl Server {
             by_address: Connections::default(),
             refusals: 0,
             refusal_log: RefusalLog::default(),
+            probes: Probes::default(),
             generation: 0,
             limits: Limits {
                 max_connections: plan.max_connections,
@@ -345,6 +348,7 @@ impl Server {
             self.memory.poll_timeout(),
             self.outbound.as_ref().and_then(Outbound::poll_timeout),
             self.manager.poll_timeout(),
+            self.probes.poll_timeout(),
             self.give_back,
             self.shutdown,
         ];
@@ -409,6 +413,7 @@ impl Server {
         while let Some(request) = self.chat.poll_request() {
             match request {
                 Request::Close { id } => self.begin_close(now, id),
+                Request::Probe { id } => self.probe(now, id),
                 Request::HashPassword { id, password } => {
                     let mut salt = [0; 16];
                     let job = match getrandom::fill(&mut salt) {
@@ -498,6 +503,7 @@ impl Server {
         if self.chat.poll_timeout().is_some_and(|due| due <= now) {
             self.tell_chat(now, Event::Timeout);
         }
+        self.end_probes(now);
         self.manager.handle_timeout(now, self.conns.len());
         debug_assert!(self.timers.next().is_none_or(|next| next > now));
     }

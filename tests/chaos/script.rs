@@ -243,7 +243,7 @@ impl Life<'_> {
             [] => "Root".to_owned(),
             users => self.random.pick(users).to_uppercase(),
         };
-        let names = format!("x\n{}\nbad name!\nSystem\n{taken}\nlate\n", "y".repeat(21));
+        let names = format!("x\n{}\nbad name!\nSystem\n{taken}\nRoot\nlate\n", "y".repeat(21));
         let mut owed = vec![
             once("Username too short (min 2 characters)"),
             once("Username too long (max 20 characters)"),
@@ -251,7 +251,8 @@ impl Life<'_> {
             once("Too many wrong usernames. Goodbye!"),
         ];
         let nobody = usize::from(self.rules.users.is_empty());
-        owed.push(("Username is reserved, try another.".to_owned(), 1 + nobody));
+        owed.push(("Username is reserved, try another.".to_owned(), 2));
+        // Which counts as no error, and may be followed by what to do if it was oneself.
         owed.push(("Username already taken, try another.".to_owned(), 1 - nobody));
         vec![Step::Expect(ASK_NAME), send(names), Step::ReadToEnd(owed)]
     }

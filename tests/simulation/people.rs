@@ -18,10 +18,41 @@ const NAMES: &[&str] = &[
     "alice", "Bob", "carol", "dave-2", "eve_", "Frank", "grace", "heidi", "ivan", "judy",
     "mallory", "niaj", "olivia", "peggy", "rupert", "sybil", "trent", "victor", "walter", "zz",
 ];
-const BAD_NAMES: &[&str] =
-    &["x", "no spaces", "a-name-of-21-letters-", "Root", "ROX", "émile", "", "   ", "general!"];
+const BAD_NAMES: &[&str] = &[
+    "x",
+    "no spaces",
+    "a-name-of-21-letters-",
+    "Root",
+    "ROX",
+    "émile",
+    "",
+    "   ",
+    "general!",
+    "Zoë",
+    "R0x",
+    "d-m",
+    "Server-",
+    "Adm1n",
+    "--",
+    "Y0U",
+    "heRe_",
+    "Iobby",
+    "日本",
+];
+/// What looks like somebody's name, and what only might.
+const ALIKE: &[&str] = &["aIice", "B0b", "dave2", "hei-di", "zz_", "Al", "OIivia", "jvdy", "ivan_"];
 const PUBLIC: &[&str] = &["coding", "Tea-Room", "club_7"];
-const BAD_LOBBIES: &[&str] = &["x", "no/slash", "a-name-that-has-more-than-32-chars", "nowhere"];
+const BAD_LOBBIES: &[&str] = &[
+    "x",
+    "no/slash",
+    "a-name-that-has-more-than-32-chars",
+    "nowhere",
+    "Genera1",
+    "L0bby",
+    "D-M",
+    "general",
+    "Łódź-café",
+];
 const PASSWORDS: &[&str] = &["pw", "\"two words\"", "pässwörd"];
 const PICTURES: &[&str] = &["cat", "Bear", "nothing-like-it", "list", "default", ""];
 
@@ -167,6 +198,9 @@ impl Script {
         }
         if self.people > 50 {
             return format!("user{}", world.rng.below(200));
+        }
+        if world.rng.once_in(12) {
+            return (*world.rng.pick(ALIKE)).to_owned();
         }
         let name = *world.rng.pick(NAMES);
         if world.rng.once_in(4) { name.to_uppercase() } else { name.to_owned() }

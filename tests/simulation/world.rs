@@ -296,7 +296,7 @@ impl World {
     }
 
     fn take_requests(&mut self) {
-        let mut stopped = Vec::new();
+        let (mut stopped, mut probed) = (Vec::new(), Vec::new());
         let mut started = VecDeque::from(self.model.take_started());
         while let Some(request) = self.chat.poll_request() {
             match request {
@@ -322,6 +322,7 @@ impl World {
                     let (key, since) = (started.key, self.now);
                     self.asked.push(Asked { ask, key, since, said: 0 });
                 }
+                Request::Probe { id } => probed.push(self.who(id)),
                 Request::StopGemini { ask } => {
                     let n = self.asked.iter().position(|asked| asked.ask == ask).unwrap();
                     stopped.push(self.asked.remove(n).key);
@@ -330,6 +331,7 @@ impl World {
         }
         assert!(started.is_empty(), "a question did not begin");
         assert_eq!(stopped, self.model.take_stopped());
+        assert_eq!(probed, self.model.take_probed());
         assert!(self.asked.len() <= ASKS_AT_ONCE);
     }
 

@@ -44,7 +44,7 @@ fn a_small_lobby_is_told_of_everybody_at_once() {
 #[test]
 fn after_five_arrivals_the_rest_of_the_second_is_one_line() {
     let (mut world, watcher, _) = lobby_of(51);
-    for name in ["a1", "a2", "a3", "a4", "a5"] {
+    for name in ["n1", "n2", "n3", "n4", "n5"] {
         arrive(&mut world, name);
         assert_eq!(world.seen(watcher), joined(&[name]));
         world.advance_ms(50);
@@ -80,7 +80,7 @@ fn after_five_departures_the_rest_of_the_second_is_one_line() {
 #[test]
 fn one_alone_at_the_end_of_a_crowd_is_told_like_any_other() {
     let (mut world, watcher, _) = lobby_of(51);
-    for name in ["a1", "a2", "a3", "a4", "a5", "last"] {
+    for name in ["n1", "n2", "n3", "n4", "n5", "last"] {
         arrive(&mut world, name);
     }
     world.clear();
@@ -111,7 +111,7 @@ fn a_newcomer_in_a_crowd_has_a_prompt_at_once() {
 #[test]
 fn one_who_came_and_went_before_anybody_was_told_is_not_mentioned() {
     let (mut world, watcher, _) = lobby_of(51);
-    for name in ["a1", "a2", "a3", "a4", "a5"] {
+    for name in ["n1", "n2", "n3", "n4", "n5"] {
         arrive(&mut world, name);
     }
     let ghost = arrive(&mut world, "ghost");

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::chat::user::{Stage, fold};
+use crate::chat::name::skeleton;
+use crate::chat::user::Stage;
 
 /// Lines that touch every command, with few names, so that they meet.
 const LINES: &[&str] = &[
@@ -106,7 +107,7 @@ fn check(world: &World) {
         assert!(world.open.contains(&id));
         let Stage::Named(user) = &session.stage else { continue };
         named += 1;
-        assert_eq!(chat.names.get(&*fold(&user.name)), Some(&id));
+        assert_eq!(chat.names.get(&*skeleton(&user.name)), Some(&id));
         let lobby = chat.lobbies.get(user.lobby).expect("everybody is somewhere");
         assert_eq!(lobby.members.get(user.seat), Some(&id), "{} has no seat", user.name);
     }

@@ -31,6 +31,7 @@ fn a_name_of_the_wrong_form_gets_its_error_and_the_prompt_again() {
     let short = "Username too short (min 2 characters)";
     let long = "Username too long (max 20 characters)";
     let odd = "Username can only contain letters, numbers, - and _";
+    let accents = &format!("{odd} (A to Z without accents: jerome?)");
     let mut world = World::new();
     for (name, error) in [
         ("a", short),
@@ -38,7 +39,7 @@ fn a_name_of_the_wrong_form_gets_its_error_and_the_prompt_again() {
         ("abcdefghijklmnopqrstu", long),
         ("two words", odd),
         ("al!ce", odd),
-        ("jérôme", odd),
+        ("jérôme", accents),
         ("日本", odd),
         ("/quit", odd),
         ("a.b", odd),
@@ -52,7 +53,7 @@ fn a_name_of_the_wrong_form_gets_its_error_and_the_prompt_again() {
 
 #[test]
 fn names_of_2_and_of_20_characters_are_accepted() {
-    for name in ["al", "Alice-in_W0nderland9", "__", "--", "42"] {
+    for name in ["al", "Alice-in_W0nderland9", "_x", "1-", "42"] {
         let mut world = World::new();
         let id = world.stranger();
         world.clear();
@@ -84,12 +85,91 @@ fn reserved_names_are_refused_without_regard_to_case() {
     let mut world = World::new();
     for name in [
         "server", "system", "admin", "root", "rox", "ai", "you", "lobby", "everyone", "here",
-        "Server", "ROX", "aI",
+        "Server", "ROX", "aI", "DM", "me", "R0x", "Server-", "Adm1n", "--", "operator", "Mai1",
     ] {
         let id = world.stranger();
         world.clear();
         refused(&mut world, id, name, "Username is reserved, try another.");
     }
+}
+
+#[test]
+fn a_name_that_looks_like_that_of_somebody_here_is_refused() {
+    let mut world = World::new();
+    let alice = world.user("alice");
+    world.user("B0");
+    let id = world.stranger();
+    world.clear();
+    for name in ["aIice", "A1ice", "al-ice", "Alice_"] {
+        refused(&mut world, id, name, "Too much like 'alice', who is here.");
+    }
+    refused(&mut world, id, "bo", "Too much like 'B0', who is here.");
+    // Nobody is found under a name that is only like theirs.
+    world.say(alice, "/msg b0- psst");
+    assert!(world.seen(alice)[0].starts_with("User not found"));
+    world.say(alice, "/quit");
+    world.clear();
+    world.answers(id, "aIice", &["[LOBBY] aIice has joined the lobby"]);
+}
+
+#[test]
+fn a_name_that_is_taken_counts_as_no_error() {
+    let mut world = World::new();
+    world.user("alice");
+    let id = world.stranger();
+    for _ in 0..4 {
+        world.say(id, "x");
+    }
+    for _ in 0..20 {
+        world.clear();
+        refused(&mut world, id, "alice", "Username already taken, try another.");
+        refused(&mut world, id, "alice-", "Too much like 'alice', who is here.");
+    }
+    world.clear();
+    world.answers(id, "bob", &["[LOBBY] bob has joined the lobby"]);
+}
+
+#[test]
+fn who_asks_for_a_name_from_its_holders_address_has_that_connection_probed() {
+    let taken = "Username already taken, try another.";
+    let if_you = |secs: &str| format!("{taken} If it was you: try again in {secs}.");
+    let mut world = World::new();
+    let alice = world.user_at("alice", "2001:db8::1");
+    let elsewhere = world.connect("2001:db8:0:1::1");
+    let id = world.connect("2001:db8::2");
+    world.clear();
+    refused(&mut world, elsewhere, "alice", taken);
+    assert!(world.probed.is_empty() && world.raw(alice).is_empty());
+    refused(&mut world, id, "Alice", &if_you("6 seconds"));
+    assert_eq!(world.probed, [alice]);
+    // What it answers to is its prompt, which is drawn again.
+    assert_eq!(world.raw(alice), format!("{ERASE}{PROMPT}"));
+    // Once in six seconds, whoever asks, and however often.
+    world.advance_ms(2500);
+    refused(&mut world, id, "alice", &if_you("4 seconds"));
+    world.advance_ms(3499);
+    refused(&mut world, id, "alice", &if_you("1 second"));
+    assert!(world.probed == [alice] && world.raw(alice).is_empty());
+    world.advance_ms(1);
+    refused(&mut world, id, "alice", &if_you("6 seconds"));
+    assert_eq!(world.probed, [alice, alice]);
+    // It answers, and stays; when it does not the name is free.
+    world.answers(alice, "/color on", &["Colours are on."]);
+    world.lose(alice);
+    world.clear();
+    world.answers(id, "alice", &["[LOBBY] alice has joined the lobby"]);
+}
+
+#[test]
+fn one_without_a_prompt_is_probed_and_sees_nothing_of_it() {
+    let mut world = World::new();
+    let alice = world.user_at("alice", "192.0.2.1");
+    world.say(alice, "/color off");
+    let id = world.connect("192.0.2.1");
+    world.clear();
+    world.say(id, "alice");
+    assert_eq!(world.probed, [alice]);
+    assert!(world.raw(alice).is_empty() && world.out.unsent(alice) == 0);
 }
 
 #[test]

@@ -50,6 +50,8 @@ struct World {
     asked: Vec<(AskId, String)>,
     /// Connections closed by the chat, in order.
     closed: Vec<ConnId>,
+    /// Connections that were to be probed, in order.
+    probed: Vec<ConnId>,
     /// Connections that went past their bound, in order.
     dropped: Vec<ConnId>,
     /// Clients that never read.
@@ -93,6 +95,7 @@ impl World {
             screens: HashMap::new(),
             asked: Vec::new(),
             closed: Vec::new(),
+            probed: Vec::new(),
             dropped: Vec::new(),
             deaf: HashSet::new(),
             lingering: HashSet::new(),
@@ -266,6 +269,7 @@ impl World {
                     self.jobs.push_back((id, Job::check(password, &hash).unwrap()));
                     self.kept_back.insert(id, Vec::new());
                 }
+                Request::Probe { id } => self.probed.push(id),
                 Request::Close { id } => {
                     if !self.lingering.contains(&id) {
                         self.read(id);

@@ -29,6 +29,8 @@ pub type Who = u32;
 pub type Key = u64;
 
 const NAME_ERRORS: usize = 5;
+/// How long a probed connection has to prove that it is there.
+const PROBED_FOR: Duration = Duration::from_secs(6);
 const LONGEST_MESSAGE: usize = 1000;
 const NOTICE_EVERY: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -134,6 +136,8 @@ struct Client {
     lobby: u32,
     /// When it was last told that it is rate limited.
     noticed: Option<Duration>,
+    /// When it was last probed.
+    probed: Option<Duration>,
     waiting: Option<Waiting>,
     /// What it must receive and nobody has taken yet.
     owed: Vec<Piece>,
@@ -171,6 +175,7 @@ pub struct Model {
     closed: Vec<Who>,
     started: Vec<Started>,
     stopped: Vec<Key>,
+    probed: Vec<Who>,
 }
 
 // ---- What happens --------------------------------------------------------------------------
@@ -193,6 +198,7 @@ impl Model {
             closed: Vec::new(),
             started: Vec::new(),
             stopped: Vec::new(),
+            probed: Vec::new(),
         }
     }
 
@@ -208,6 +214,7 @@ impl Model {
             picture: picture::DEFAULT,
             lobby: 0,
             noticed: None,
+            probed: None,
             waiting: None,
             owed: vec![Piece::Fixed(Fixed::Welcome)],
             closed: false,
@@ -320,6 +327,11 @@ impl Model {
         std::mem::take(&mut self.stopped)
     }
 
+    /// Takes the clients that are to be probed.
+    pub fn take_probed(&mut self) -> Vec<Who> {
+        std::mem::take(&mut self.probed)
+    }
+
     /// Whether this client waits for a password job.
     pub fn waits_for_password(&self, who: Who) -> bool {
         self.is_open(who) && self.client(who).waiting.is_some()
@@ -349,27 +361,57 @@ impl Model {
     // ---- Coming and going --------------------------------------------------------------------
 
     fn answer_to_name_prompt(&mut self, who: Who, line: Option<&str>) {
+        let form_or_reserved = |name: &str| {
+            words::name_error("Username", name, 20)
+                .or_else(|| words::is_reserved(name).then(|| words::RESERVED.to_owned()))
+        };
+        // An error, and whether it counts.
         let error = match line {
             Some("") => return self.tell(who, words::NAME_PROMPT),
-            None => Some(words::name_too_long("Username", 20)),
-            Some(name) => words::name_error("Username", name, 20)
-                .or_else(|| words::is_reserved(name).then(|| words::RESERVED.to_owned()))
-                .or_else(|| self.find_user(name).map(|_| words::TAKEN.to_owned())),
+            None => Some((words::name_too_long("Username", 20), true)),
+            Some(name) => match form_or_reserved(name) {
+                Some(error) => Some((error, true)),
+                None => self.is_not_free(who, name).map(|error| (error, false)),
+            },
         };
-        let Some(error) = error else {
+        let Some((error, counts)) = error else {
             let now = self.now;
             let client = self.client_mut(who);
             (client.name, client.since) = (line.map(str::to_owned), now);
             return self.enter(who, 0);
         };
         self.tell(who, &format!("{error}\n"));
-        self.client_mut(who).name_errors += 1;
+        self.client_mut(who).name_errors += usize::from(counts);
         if self.client(who).name_errors < NAME_ERRORS {
             self.tell(who, words::NAME_PROMPT);
         } else {
             self.tell(who, "Too many wrong usernames. Goodbye!\n");
             self.close(who);
         }
+    }
+
+    /// Why somebody who is here keeps this client from having the name.
+    fn is_not_free(&mut self, who: Who, name: &str) -> Option<String> {
+        let (now, place) = (self.now, self.client(who).place);
+        let is_like = |own: &String| words::shape(own) == words::shape(name);
+        let holder = self.clients.iter_mut().find(|c| c.name.as_ref().is_some_and(is_like))?;
+        let own = holder.name.as_deref()?;
+        if !own.eq_ignore_ascii_case(name) {
+            return Some(format!("Too much like '{own}', who is here."));
+        }
+        if holder.place != place {
+            return Some(words::TAKEN.to_owned());
+        }
+        let probed = *holder.probed.get_or_insert(now);
+        let wait = if now == probed || now >= probed + PROBED_FOR {
+            holder.probed = Some(now);
+            self.probed.push(holder.who);
+            PROBED_FOR
+        } else {
+            probed + PROBED_FOR - now
+        };
+        let wait = words::seconds(words::secs_up(wait));
+        Some(format!("{} If it was you: try again in {wait}.", words::TAKEN))
     }
 
     /// The server closes this client; what it is owed stays owed.

@@ -183,8 +183,11 @@ impl Model {
             _ if word.is_empty() || (word == "no-pass" && !quoted) => (None, behind),
             _ => (Some(word), behind),
         };
+        let is_reserved = words::is_reserved_for_lobbies(name) && self.find_lobby(name).is_none();
         let error = words::name_error("Lobby name", name, 32).or_else(|| {
-            if description.chars().count() > 200 {
+            if is_reserved {
+                Some(words::LOBBY_RESERVED.to_owned())
+            } else if description.chars().count() > 200 {
                 Some("Description too long (max 200 characters)".to_owned())
             } else if password.is_some_and(|password| password.len() > 72) {
                 Some("Password too long (max 72 bytes)".to_owned())

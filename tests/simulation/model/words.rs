@@ -4,16 +4,52 @@ use std::time::Duration;
 
 pub const NAME_PROMPT: &str = "Enter your username: ";
 pub const TAKEN: &str = "Username already taken, try another.";
+pub const LOBBY_RESERVED: &str = "Lobby name is reserved, try another.";
 pub const RESERVED: &str = "Username is reserved, try another.";
 pub const TOO_LONG: &str = "Message too long (max 1000 characters)\n";
 pub const CUT_SHORT: &str = "[AI] (answer cut short)\n";
 
-const RESERVED_NAMES: [&str; 10] =
-    ["server", "system", "admin", "root", "rox", "ai", "you", "lobby", "everyone", "here"];
+/// Reserved are these, and what looks like one of the long ones.
+const LONG_RESERVED: [&str; 11] = [
+    "server",
+    "system",
+    "admin",
+    "operator",
+    "root",
+    "mail",
+    "lobby",
+    "everyone",
+    "here",
+    "connected",
+    "justnow",
+];
+const SHORT_RESERVED: [&str; 6] = ["rox", "ai", "you", "me", "dm", "bot"];
+const RESERVED_FOR_LOBBIES: [&str; 4] = ["server", "system", "lobby", "general"];
+
+/// What is left of a name for the eye: alike letters are one, and dashes are nothing.
+pub fn shape(name: &str) -> String {
+    let name = name.to_lowercase().replace(['-', '_'], "");
+    name.replace(['i', '1'], "l").replace('0', "o")
+}
+
+fn aloud(name: &str) -> String {
+    name.to_lowercase().replace(['-', '_'], "").replace('1', "i").replace('0', "o")
+}
 
 pub fn is_reserved(name: &str) -> bool {
-    RESERVED_NAMES.iter().any(|reserved| reserved.eq_ignore_ascii_case(name))
+    let looks_like = |long: &&str| shape(long) == shape(name);
+    let is_dashes = name.chars().all(|c| c == '-' || c == '_');
+    is_dashes || LONG_RESERVED.iter().any(looks_like) || SHORT_RESERVED.contains(&&*aloud(name))
 }
+
+pub fn is_reserved_for_lobbies(name: &str) -> bool {
+    let looks_like = |long: &&str| shape(long) == shape(name);
+    let is_dashes = name.chars().all(|c| c == '-' || c == '_');
+    is_dashes || RESERVED_FOR_LOBBIES.iter().any(looks_like) || aloud(name) == "dm"
+}
+
+/// Names that people type here with accents, and what they are without.
+const ACCENTS: [(&str, &str); 3] = [("émile", "emile"), ("Zoë", "Zoe"), ("Łódź-café", "Lodz-cafe")];
 
 /// What is wrong with a name of 2 to `most` characters, as the kind of name it is.
 pub fn name_error(kind: &str, name: &str, most: usize) -> Option<String> {
@@ -23,7 +59,11 @@ pub fn name_error(kind: &str, name: &str, most: usize) -> Option<String> {
     } else if name.chars().count() > most {
         Some(name_too_long(kind, most))
     } else if !name.chars().all(usual) {
-        Some(format!("{kind} can only contain letters, numbers, - and _"))
+        let hint = match ACCENTS.iter().find(|(with, _)| *with == name) {
+            Some((_, without)) => format!(" (A to Z without accents: {without}?)"),
+            None => String::new(),
+        };
+        Some(format!("{kind} can only contain letters, numbers, - and _{hint}"))
     } else {
         None
     }
@@ -63,6 +103,10 @@ pub fn ago(age: Duration) -> String {
         3600..86_400 => format!("{}h ago", secs / 3600),
         _ => format!("{}d ago", secs / 86_400),
     }
+}
+
+pub fn seconds(n: u64) -> String {
+    if n == 1 { "1 second".to_owned() } else { format!("{n} seconds") }
 }
 
 pub fn secs_up(time: Duration) -> u64 {
