@@ -17,7 +17,7 @@ use log::LevelFilter;
 
 use crate::chat;
 use crate::chat::assistant::AssistantSettings;
-use crate::dns::name_server;
+use crate::dns::NameServer;
 use crate::limits::{DEFAULT_SEND_QUEUE_BYTES, MIN_MEMORY_MB, MIN_SEND_QUEUE_BYTES};
 use crate::network::{Access, Networks};
 use crate::password::COSTS;
@@ -91,7 +91,7 @@ pub struct Gemini {
     /// `GEMINI_QUESTIONS_PER_HOUR` of one user and address; 0 is no limit.
     pub questions_per_hour: usize,
     /// `CHAT_NAMESERVERS`; if empty, those of the resolver file.
-    pub nameservers: Vec<SocketAddr>,
+    pub nameservers: Vec<NameServer>,
 }
 
 /// A value that is never shown, not even in debug output.
@@ -391,8 +391,8 @@ const MAX_MEMORY_MB: usize = if usize::BITS == 32 { 2047 } else { 1 << 20 };
 /// No span is longer than a year.
 const MAX_SECS: u64 = 365 * 24 * 3600;
 
-fn nameservers(list: &str) -> Option<Vec<SocketAddr>> {
-    list.split(',').map(|text| name_server(text.trim())).collect()
+fn nameservers(list: &str) -> Option<Vec<NameServer>> {
+    list.split(',').map(|text| NameServer::parse(text.trim())).collect()
 }
 
 /// Reads variables by name; what is empty is not there.
@@ -491,7 +491,7 @@ mod tests {
             ("CHAT_TLS_LISTEN", "off"),
             ("CHAT_IDLE_TIMEOUT_SECS", "5"),
             ("CHAT_LOG_LEVEL", "DEBUG"),
-            ("CHAT_NAMESERVERS", "192.0.2.1, 192.0.2.2:5353,[2001:db8::2]:54,2001:db8::3,[::4]"),
+            ("CHAT_NAMESERVERS", "192.0.2.1, 192.0.2.2:5353,[2001:db8::2]:54,fe80::3%eth0,[::4]"),
             ("GEMINI_API_KEY", "secret-key"),
             ("CHAT_ALLOW_FROM", "192.0.2.0/24"),
             ("CHAT_DENY_FROM", "192.0.2.1"),
@@ -507,7 +507,7 @@ mod tests {
         assert_eq!(config.log_level, LevelFilter::Debug);
         let servers: Vec<_> = config.gemini.nameservers.iter().map(ToString::to_string).collect();
         let expected =
-            ["192.0.2.1:53", "192.0.2.2:5353", "[2001:db8::2]:54", "[2001:db8::3]:53", "[::4]:53"];
+            ["192.0.2.1", "192.0.2.2 port 5353", "2001:db8::2 port 54", "fe80::3%eth0", "::4"];
         assert_eq!(servers, expected);
         assert!(!format!("{config:?}").contains("secret-key"));
         let all = parse(&[("CHAT_LISTEN", ":9000")]).unwrap();

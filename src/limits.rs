@@ -239,13 +239,17 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Name servers that are asked; further ones are not used (MAXNS in resolv.conf(5)).
 pub const DNS_SERVERS: usize = 3;
+/// Domains that a name is completed with: as many as Kubernetes allows in a search list.
+pub const DNS_SEARCH: usize = 32;
+/// The most dots that a name may need to be tried as it is first (resolv.conf(5): RES_MAXNDOTS).
+pub const DNS_NDOTS: usize = 15;
 /// How many times a question goes round all servers before it is given up.
 pub const DNS_ROUNDS: usize = 2;
 /// How long one server has for an answer over UDP before the next one is asked.
 pub const DNS_UDP_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long one server has for an answer over TCP, connecting included.
 pub const DNS_TCP_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a look-up may take in all.
+/// How long a look-up may take in all, however many domains its name is completed with.
 pub const DNS_DEADLINE: Duration = Duration::from_secs(8);
 /// How long the addresses of one family wait for those of the other (RFC 8305, section 3).
 pub const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -263,6 +267,10 @@ pub const DNS_RECORDS: usize = 128;
 pub const DNS_ALIASES: usize = 16;
 /// Addresses of one family that are used of one reply.
 pub const DNS_ADDRESSES: usize = 16;
+/// How often, at most, the resolver's files are looked at for changes.
+pub const RESOLVER_FILES_INTERVAL: Duration = Duration::from_secs(5);
+/// Bytes that are read of one of them: far more than name servers or [`HOSTS_ENTRIES`] take.
+pub const RESOLVER_FILE_BYTES: u64 = 1024 * 1024;
 /// Pairs of name and address that are kept of the table of hosts.
 pub const HOSTS_ENTRIES: usize = 4096;
 

@@ -320,7 +320,7 @@ fn a_certificate_for_another_name_is_refused_and_the_key_stays_here() {
 #[test]
 fn name_servers_that_lie_deny_truncate_or_never_answer() {
     let gemini = Gemini::start(|_, _| answer(&["found"]));
-    for manner in [Manner::Lying, Manner::Truncating] {
+    for manner in [Manner::Lying, Manner::Truncating, Manner::Cutting] {
         let server = Server::with_gemini(&gemini, &Dns::start(manner), &[]);
         ask(&server, "│ found\n");
     }

@@ -143,7 +143,7 @@ fn check_config(config: &Config, vars: &Vars) {
     assert_eq!(chat.assistant.is_some(), gemini.key.is_some());
     let usual = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     assert!(!gemini.model.is_empty() && gemini.model.bytes().all(usual));
-    assert!(gemini.nameservers.iter().all(|server| server.port() != 0));
+    assert!(gemini.nameservers.iter().all(|server| server.addr(|_| Some(1)).is_some()));
     check_url(&gemini.base_url);
     for (name, port, listen) in
         [("CHAT_LISTEN", 8080, config.listen), ("CHAT_TLS_LISTEN", 8443, config.tls_listen)]

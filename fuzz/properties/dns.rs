@@ -9,10 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use mio_chat::dns::{
-    DNS_PORT, HostName, Hosts, Kind, Reply, ReplyError, TcpFramer, name_server, name_servers,
-    query, reply, tcp_framed,
+    DNS_PORT, HostName, Hosts, Kind, NameServer, Reply, ReplyError, ResolvConf, TcpFramer, query,
+    reply, tcp_framed,
 };
-use mio_chat::limits::{DNS_ADDRESSES, DNS_RECORDS, DNS_SERVERS};
+use mio_chat::limits::{DNS_ADDRESSES, DNS_RECORDS, DNS_SEARCH, DNS_SERVERS};
 
 const ID: u16 = 0x1234;
 
@@ -56,7 +56,12 @@ fn read(bytes: &[u8], kind: Kind) {
             assert!(*ttl <= longest);
         }
         Ok(Reply::None { ttl }) => assert!(*ttl <= longest),
-        Ok(Reply::Truncated) => assert!(bytes[2] & 2 != 0),
+        Ok(Reply::Truncated { addrs, ttl }) => {
+            assert!(bytes[2] & 2 != 0);
+            assert!(addrs.len() <= DNS_ADDRESSES);
+            assert!(addrs.iter().all(|addr| addr.is_ipv4() == (kind == Kind::A)));
+            assert!(*ttl <= longest);
+        }
         Err(_) => {}
     }
     if read != Err(ReplyError::NotOurs) {
@@ -132,9 +137,10 @@ fn round_trip(data: &[u8], kind: Kind) {
 
 fn files(text: &str) {
     let hosts = Hosts::parse(text);
+    let conf = ResolvConf::parse(text);
     for word in text.split_ascii_whitespace() {
-        if let Some(server) = name_server(word) {
-            assert_ne!(server.port(), 0);
+        if let Some(addr) = NameServer::parse(word).and_then(|server| server.addr(|_| Some(7))) {
+            assert_ne!(addr.port(), 0);
         }
         let Ok(name) = HostName::parse(word) else { continue };
         let shown = name.to_string();
@@ -142,8 +148,11 @@ fn files(text: &str) {
         assert_eq!(shown, word.strip_suffix('.').unwrap_or(word).to_ascii_lowercase());
         assert!(shown.len() <= 253);
         assert!(hosts.addresses(&name).len() <= 2 * DNS_ADDRESSES);
+        let names = conf.search.candidates(word).unwrap();
+        assert!((1..=DNS_SEARCH + 1).contains(&names.len()) && names.contains(&name));
+        assert!(names.iter().all(|one| one.to_string().starts_with(&shown)));
     }
-    let servers = name_servers(text);
-    assert!((1..=DNS_SERVERS).contains(&servers.len()));
-    assert!(servers.iter().all(|server| server.port() == DNS_PORT));
+    assert!((1..=DNS_SERVERS).contains(&conf.servers.len()));
+    let addrs = conf.servers.iter().filter_map(|server| server.addr(|_| Some(7)));
+    assert!(addrs.map(|addr| addr.port()).all(|port| port == DNS_PORT));
 }

@@ -1,15 +1,12 @@
-//! What the machine itself knows: the table of hosts, and which name servers to ask.
+//! What the machine itself knows: the table of hosts.
 //!
-//! Takes the texts of the two files and opens none.
+//! Takes the text of the file and opens none.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 
 use super::name::HostName;
-use crate::limits::{DNS_ADDRESSES, DNS_SERVERS, HOSTS_ENTRIES};
-
-/// The port of name servers (RFC 1035, section 4.2).
-pub const DNS_PORT: u16 = 53;
+use crate::limits::{DNS_ADDRESSES, HOSTS_ENTRIES};
 
 /// The table of hosts, at most [`HOSTS_ENTRIES`] names and addresses of it.
 #[derive(Debug, Default)]
@@ -59,43 +56,7 @@ impl Hosts {
     }
 }
 
-/// The name servers that the text of /etc/resolv.conf names: the first [`DNS_SERVERS`], all on port
-/// 53; the one on this machine if there is none (resolv.conf(5)). An address with a scope is passed
-/// over.
-#[must_use]
-pub fn name_servers(text: &str) -> Vec<SocketAddr> {
-    let mut servers = Vec::new();
-    for line in text.lines() {
-        let mut words = uncommented(line, &['#', ';']).split_ascii_whitespace();
-        if words.next() != Some("nameserver") {
-            continue;
-        }
-        let addr = words.next().and_then(|word| word.parse::<IpAddr>().ok());
-        let server = addr.map(|addr| SocketAddr::new(addr, DNS_PORT));
-        servers.extend(server.filter(|server| !servers.contains(server)));
-    }
-    servers.truncate(DNS_SERVERS);
-    if servers.is_empty() {
-        servers.push((Ipv4Addr::LOCALHOST, DNS_PORT).into());
-    }
-    servers
-}
-
-/// One name server as an operator writes it: `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1`,
-/// `[2001:db8::1]` or `[2001:db8::1]:5353`. `None` if it is nothing of the kind, or the port is 0.
-#[must_use]
-pub fn name_server(text: &str) -> Option<SocketAddr> {
-    let with_port = text.parse().ok();
-    let in_brackets = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    let addr = match in_brackets {
-        Some(text) => text.parse().ok().map(IpAddr::V6),
-        None => text.parse().ok(),
-    };
-    let alone = || addr.map(|addr| SocketAddr::new(addr, DNS_PORT));
-    with_port.or_else(alone).filter(|server| server.port() != 0)
-}
-
-fn uncommented<'a>(line: &'a str, marks: &[char]) -> &'a str {
+pub(super) fn uncommented<'a>(line: &'a str, marks: &[char]) -> &'a str {
     line.split(marks).next().unwrap_or_default()
 }
 
@@ -142,53 +103,10 @@ mod tests {
         assert_eq!(shown(&Hosts::parse(&text), "many").len(), 2 * DNS_ADDRESSES);
     }
 
-    #[test]
-    fn name_servers_of_the_system() {
-        let servers = name_servers(
-            "; made by hand\n\
-             search example.com\n\
-             nameserver 192.0.2.1\n\
-             nameserver fe80::1%eth0\n\
-             #nameserver 192.0.2.9\n\
-             nameserver\t2001:db8::1 # second\n\
-             nameserver 192.0.2.1\n\
-             nameservers 192.0.2.8\n\
-             nameserver\n\
-             options edns0\n\
-             nameserver 192.0.2.3\n\
-             nameserver 192.0.2.4\n",
-        );
-        let wanted = ["192.0.2.1:53", "[2001:db8::1]:53", "192.0.2.3:53"];
-        assert_eq!(servers, wanted.map(|text| text.parse().unwrap()));
-        for text in ["", "nameserver fe80::1%eth0", "options rotate"] {
-            assert_eq!(name_servers(text), ["127.0.0.1:53".parse().unwrap()]);
-        }
-    }
-
-    #[test]
-    fn a_name_server_of_the_operator() {
-        for (text, server) in [
-            ("192.0.2.1", Some("192.0.2.1:53")),
-            ("192.0.2.1:5353", Some("192.0.2.1:5353")),
-            ("2001:db8::1", Some("[2001:db8::1]:53")),
-            ("[2001:db8::1]:5353", Some("[2001:db8::1]:5353")),
-            ("[2001:db8::1]", Some("[2001:db8::1]:53")),
-            ("[192.0.2.1]", None),
-            ("[[2001:db8::1]", None),
-            ("192.0.2.1:0", None),
-            ("dns.example", None),
-            ("", None),
-        ] {
-            assert_eq!(name_server(text), server.map(|text| text.parse().unwrap()), "{text}");
-        }
-    }
-
     proptest! {
         #[test]
-        fn any_text_is_read(text in "(\\PC|[\n\t #;]|nameserver |::1|192\\.0\\.2\\.1 ){0,80}") {
+        fn any_text_is_read(text in "(\\PC|[\n\t #;]|::1|192\\.0\\.2\\.1 ){0,80}") {
             let _ = Hosts::parse(&text);
-            let servers = name_servers(&text);
-            prop_assert!((1..=DNS_SERVERS).contains(&servers.len()));
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Each family asks one server at a time, each try with an id and a socket of its own, until one
 //! server knows the name or knows that it has no address. What is not a reply to the question never
-//! ends a try. The look-up ends once, at the latest after [`DNS_DEADLINE`].
+//! ends a try. Of several names that a short one may stand for one is tried after the other, until one
+//! has an address. The look-up ends once, at the latest after [`DNS_DEADLINE`].
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -76,8 +77,15 @@ impl fmt::Display for DnsError {
 /// One name being looked up. Drain [`Lookup::poll_action`] after every call, also after the last.
 #[derive(Debug)]
 pub struct Lookup {
+    asked: Box<str>,
     name: HostName,
+    /// What is tried when this one has no address.
+    further: VecDeque<HostName>,
+    /// How those before it failed.
+    past: Option<Outcome>,
     servers: Rc<[SocketAddr]>,
+    /// The server that is asked first: the last one that knew something.
+    first: usize,
     ids: Ids,
     deadline: Instant,
     /// Until when the addresses that are there wait for those of the other family.
@@ -99,9 +107,11 @@ pub(super) struct Outcome {
 #[derive(Debug)]
 struct Family {
     kind: Kind,
-    /// UDP tries begun; the next one goes to the server of this number, modulo all.
+    /// UDP tries begun; the next one goes to the server of this number behind the first, modulo all.
     tries: usize,
     last_fault: Option<Fault>,
+    /// What a truncated reply had, while the rest of it is asked for over TCP.
+    partial: Option<(Vec<IpAddr>, Duration)>,
     state: State,
 }
 
@@ -133,7 +143,7 @@ enum Transport {
 
 impl Family {
     fn new(kind: Kind) -> Self {
-        Self { kind, tries: 0, last_fault: None, state: State::Unknown }
+        Self { kind, tries: 0, last_fault: None, partial: None, state: State::Unknown }
     }
 
     fn trying(&self) -> Option<Try> {
@@ -145,16 +155,23 @@ impl Family {
 }
 
 impl Lookup {
-    /// Begins to ask. The seed gives the ids of the questions: 64 random bits for each look-up.
+    /// Begins to ask for what `asked` may stand for: these names, in this order, at least one. The
+    /// seed gives the ids of the questions: 64 random bits for each look-up.
     pub(super) fn new(
         now: Instant,
-        name: HostName,
+        asked: &str,
+        names: Vec<HostName>,
         servers: Rc<[SocketAddr]>,
         entropy: u64,
-    ) -> Self {
+    ) -> Option<Self> {
+        let mut further = VecDeque::from(names);
         let mut lookup = Self {
-            name,
+            asked: asked.into(),
+            name: further.pop_front()?,
+            further,
+            past: None,
             servers,
+            first: 0,
             ids: Ids { state: entropy, queries: 0 },
             deadline: now + DNS_DEADLINE,
             delay: None,
@@ -164,17 +181,17 @@ impl Lookup {
         };
         lookup.each_family(|family, asker| asker.ask_next(now, family));
         lookup.conclude(now);
-        lookup
+        Some(lookup)
     }
 
-    /// The name that is looked up.
-    #[must_use]
-    pub fn name(&self) -> &HostName {
-        &self.name
+    /// What is looked up.
+    pub(super) fn asked(&self) -> &str {
+        &self.asked
     }
 
     /// Takes a message that came to the socket of a try, without the length that TCP puts before it.
     pub fn handle_reply(&mut self, now: Instant, query: QueryId, bytes: &[u8]) {
+        let mut answered = None;
         self.each_family(|family, asker| {
             let Some(current) = family.trying().filter(|current| current.query == query) else {
                 return;
@@ -182,24 +199,32 @@ impl Lookup {
             match message::reply(bytes, current.id, asker.name, family.kind) {
                 Err(ReplyError::NotOurs) => {}
                 Ok(Reply::Addresses { addrs, ttl }) => {
+                    answered = Some(current.server);
                     asker.forget(family, State::Known { addrs, ttl });
                 }
                 Ok(Reply::None { ttl }) => {
+                    answered = Some(current.server);
                     asker.forget(family, State::Known { addrs: Vec::new(), ttl });
                 }
-                Ok(Reply::Truncated) if current.transport == Transport::Udp => {
-                    asker.ask(now, family, current.server, Transport::Tcp);
-                }
-                Ok(Reply::Truncated) => {
+                Ok(Reply::Truncated { addrs, ttl }) => {
+                    if !addrs.is_empty() {
+                        family.partial = Some((addrs, ttl));
+                    }
+                    if current.transport == Transport::Udp {
+                        return asker.ask(now, family, current.server, Transport::Tcp);
+                    }
                     family.last_fault = Some(Fault::Truncated);
-                    asker.ask_next(now, family);
+                    asker.failed(now, family);
                 }
                 Err(ReplyError::Failed(fault)) => {
                     family.last_fault = Some(fault);
-                    asker.ask_next(now, family);
+                    asker.failed(now, family);
                 }
             }
         });
+        if let Some(at) = answered.and_then(|by| self.servers.iter().position(|one| *one == by)) {
+            self.first = at;
+        }
         self.conclude(now);
     }
 
@@ -207,7 +232,7 @@ impl Lookup {
     pub fn handle_failure(&mut self, now: Instant, query: QueryId) {
         self.each_family(|family, asker| {
             if family.trying().is_some_and(|current| current.query == query) {
-                asker.ask_next(now, family);
+                asker.failed(now, family);
             }
         });
         self.conclude(now);
@@ -217,7 +242,7 @@ impl Lookup {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.each_family(|family, asker| {
             if family.trying().is_some_and(|current| current.until <= now) {
-                asker.ask_next(now, family);
+                asker.failed(now, family);
             }
         });
         self.conclude(now);
@@ -255,26 +280,45 @@ impl Lookup {
     fn each_family(&mut self, mut f: impl FnMut(&mut Family, &mut Asker<'_>)) {
         let (ids, actions) = (&mut self.ids, &mut self.actions);
         let (name, servers, deadline) = (&self.name, &*self.servers, self.deadline);
-        let mut asker = Asker { name, servers, deadline, ids, actions };
+        let mut asker = Asker { name, servers, first: self.first, deadline, ids, actions };
         for family in &mut self.families {
             f(family, &mut asker);
         }
     }
 
-    /// Ends the look-up if both families are done, or one has waited long enough for the other.
+    /// Ends the look-up if both families are done, or one has waited long enough for the other; or
+    /// goes on with the next name.
     fn conclude(&mut self, now: Instant) {
-        if self.outcome.is_some() {
-            return;
+        while self.outcome.is_none() && self.is_done(now) {
+            let outcome = outcome(&self.families, self.past.take());
+            // A server that is silent is so for all names.
+            let goes_on =
+                matches!(outcome.result, Err(DnsError::NoSuchName | DnsError::ServersFailed(_)))
+                    && now < self.deadline;
+            match self.further.pop_front().filter(|_| goes_on) {
+                Some(next) => {
+                    self.past = Some(outcome);
+                    self.name = next;
+                    self.delay = None;
+                    self.families = [Kind::Aaaa, Kind::A].map(Family::new);
+                    self.each_family(|family, asker| asker.ask_next(now, family));
+                }
+                None => self.outcome = Some(outcome),
+            }
         }
+    }
+
+    /// Whether nothing more is waited for of this name.
+    fn is_done(&mut self, now: Instant) -> bool {
         let [v6, v4] = &self.families;
         let has_addresses =
             |f: &Family| matches!(&f.state, State::Known { addrs, .. } if !addrs.is_empty());
         if v6.trying().is_some() || v4.trying().is_some() {
             if !has_addresses(v6) && !has_addresses(v4) {
-                return;
+                return false;
             }
             if now < *self.delay.get_or_insert(now + RESOLUTION_DELAY) {
-                return;
+                return false;
             }
             self.each_family(|family, asker| {
                 if family.trying().is_some() {
@@ -282,12 +326,13 @@ impl Lookup {
                 }
             });
         }
-        self.outcome = Some(outcome(&self.families));
+        true
     }
 }
 
-/// What is left of the two families when nothing is asked any more.
-fn outcome([v6, v4]: &[Family; 2]) -> Outcome {
+/// What is left of the two families when nothing is asked any more, after names that failed in the
+/// way of `past`.
+fn outcome([v6, v4]: &[Family; 2], past: Option<Outcome>) -> Outcome {
     let known = |family: &Family| match &family.state {
         State::Known { addrs, ttl } => Some((addrs.clone(), *ttl)),
         _ => None,
@@ -312,7 +357,18 @@ fn outcome([v6, v4]: &[Family; 2]) -> Outcome {
         Some(fault) => Err(DnsError::ServersFailed(fault)),
         None => Err(DnsError::NoAnswer),
     };
-    Outcome { result, ttl: complete.then_some(ttl) }
+    let outcome = Outcome { result, ttl: complete.then_some(ttl) };
+    match past {
+        Some(past) if outcome.result.is_err() => Outcome {
+            // That no such name is known is true only if all of them were denied.
+            result: match past.result {
+                Err(DnsError::ServersFailed(fault)) => Err(DnsError::ServersFailed(fault)),
+                _ => outcome.result,
+            },
+            ttl: past.ttl.zip(outcome.ttl).map(|(past, ttl)| past.min(ttl)),
+        },
+        _ => outcome,
+    }
 }
 
 /// One of the first, one of the second, and so on; then what is left of the longer one.
@@ -326,16 +382,26 @@ pub(super) fn in_turn(first: &[IpAddr], second: &[IpAddr]) -> Vec<IpAddr> {
 struct Asker<'a> {
     name: &'a HostName,
     servers: &'a [SocketAddr],
+    first: usize,
     deadline: Instant,
     ids: &'a mut Ids,
     actions: &'a mut VecDeque<Action>,
 }
 
 impl Asker<'_> {
+    /// The current try came to nothing: what a truncated reply had has to do, or the next server is
+    /// asked.
+    fn failed(&mut self, now: Instant, family: &mut Family) {
+        match family.partial.take() {
+            Some((addrs, ttl)) => self.forget(family, State::Known { addrs, ttl }),
+            None => self.ask_next(now, family),
+        }
+    }
+
     /// Ends the current try and asks the next server; after the last one of the last round, or the
     /// deadline, the family stays unknown.
     fn ask_next(&mut self, now: Instant, family: &mut Family) {
-        let server = self.servers.iter().cycle().nth(family.tries);
+        let server = self.servers.iter().cycle().nth(self.first + family.tries);
         let left = family.tries < self.servers.len() * DNS_ROUNDS && now < self.deadline;
         match server.filter(|_| left) {
             Some(server) => {

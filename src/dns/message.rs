@@ -53,7 +53,12 @@ pub enum Reply {
         ttl: Duration,
     },
     /// The reply did not fit: ask over TCP.
-    Truncated,
+    Truncated {
+        /// What addresses there are in it nevertheless.
+        addrs: Vec<IpAddr>,
+        /// As for those of a whole reply.
+        ttl: Duration,
+    },
 }
 
 /// Why a message is no answer.
@@ -129,9 +134,10 @@ pub fn reply(bytes: &[u8], id: u16, name: &HostName, kind: Kind) -> Result<Reply
         code => return Err(ReplyError::Failed(Fault::Code(code))),
     };
     if header.tc() {
-        return Ok(Reply::Truncated);
+        return Ok(truncated(message, *question.qname(), kind));
     }
-    let answer = Answer::read(message.answer()?, kind)?;
+    let mut answer = Answer::default();
+    answer.read(message.answer()?, kind)?;
     let (end, alias_ttl) = answer.follow(*question.qname())?;
     match answer.addresses(end, alias_ttl) {
         Some(addresses) if exists => Ok(addresses),
@@ -139,18 +145,33 @@ pub fn reply(bytes: &[u8], id: u16, name: &HostName, kind: Kind) -> Result<Reply
     }
 }
 
+/// What there is in a reply that was cut somewhere.
+fn truncated(message: &Message<[u8]>, name: WireName<'_>, kind: Kind) -> Reply {
+    let mut answer = Answer::default();
+    if let Ok(section) = message.answer() {
+        // What follows the place where it was cut is lost, and what comes before it is good.
+        let _ = answer.read(section, kind);
+    }
+    let end = answer.follow(name).ok();
+    match end.and_then(|(end, alias_ttl)| answer.addresses(end, alias_ttl)) {
+        Some(Reply::Addresses { addrs, ttl }) => Reply::Truncated { addrs, ttl },
+        _ => Reply::Truncated { addrs: Vec::new(), ttl: Duration::ZERO },
+    }
+}
+
 /// A name where it stands in a message.
 type WireName<'a> = ParsedName<&'a [u8]>;
 
 /// The records of an answer that matter here, the first [`DNS_RECORDS`] looked at.
+#[derive(Default)]
 struct Answer<'a> {
     aliases: Vec<(WireName<'a>, Duration, WireName<'a>)>,
     addrs: Vec<(WireName<'a>, Duration, IpAddr)>,
 }
 
 impl<'a> Answer<'a> {
-    fn read(section: RecordSection<'a, [u8]>, kind: Kind) -> Result<Self, ParseError> {
-        let mut answer = Self { aliases: Vec::new(), addrs: Vec::new() };
+    /// Reads up to what cannot be read.
+    fn read(&mut self, section: RecordSection<'a, [u8]>, kind: Kind) -> Result<(), ParseError> {
         for record in section.take(DNS_RECORDS) {
             let record = record?;
             if record.class() != Class::IN {
@@ -159,12 +180,12 @@ impl<'a> Answer<'a> {
             let ttl = ttl(record.ttl());
             if record.rtype() == Rtype::CNAME {
                 let alias = record.into_record::<Cname<WireName<'_>>>()?;
-                answer.aliases.extend(alias.map(|r| (*r.owner(), ttl, r.into_data().into_cname())));
+                self.aliases.extend(alias.map(|r| (*r.owner(), ttl, r.into_data().into_cname())));
             } else if record.rtype() == kind.rtype() {
-                answer.addrs.extend(address(record)?.map(|(owner, addr)| (owner, ttl, addr)));
+                self.addrs.extend(address(record)?.map(|(owner, addr)| (owner, ttl, addr)));
             }
         }
-        Ok(answer)
+        Ok(())
     }
 
     fn is_empty(&self) -> bool {

@@ -6,9 +6,10 @@
 //! to send where. A reply counts only if its id and its question are those that were asked, and it
 //! ought to come to a connected socket with a random port, one for each [`QueryId`].
 //!
-//! A name is taken as it is: search lists and the options of resolv.conf are not applied, and a name
-//! outside ASCII has to come in its encoded form (RFC 5890).
+//! A name is completed with the domains of resolv.conf as its `ndots` says; its other options are not
+//! applied. A name outside ASCII has to come in its encoded form (RFC 5890).
 
+mod conf;
 mod hosts;
 mod lookup;
 mod message;
@@ -18,7 +19,8 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
-pub use hosts::{DNS_PORT, Hosts, name_server, name_servers};
+pub use conf::{DNS_PORT, NameServer, ResolvConf, Search};
+pub use hosts::Hosts;
 pub use lookup::{Action, DnsError, Lookup, QueryId};
 pub use message::{Fault, Kind, Reply, ReplyError, query, reply};
 pub use name::{HostName, NameError};

@@ -56,6 +56,13 @@ impl HostName {
         self.0.iter().rev().nth(1).is_some_and(|label| label.as_slice() == b"localhost")
     }
 
+    /// The name within a domain: `chat` in `example.org` is `chat.example.org`. `None` if that is too
+    /// long for a name.
+    #[must_use]
+    pub fn within(&self, domain: &Self) -> Option<Self> {
+        Self::parse(&format!("{self}.{domain}")).ok()
+    }
+
     /// The name as messages carry it.
     pub(super) fn wire(&self) -> &Name<Vec<u8>> {
         &self.0

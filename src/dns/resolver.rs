@@ -6,18 +6,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::conf::Search;
 use super::hosts::Hosts;
 use super::lookup::{DnsError, Lookup, in_turn};
 use super::name::HostName;
 use crate::limits::{DNS_CACHED_NAMES, DNS_NEGATIVE_TTL, DNS_SERVERS, DNS_TTL};
 
+/// An answer, and until when it holds.
+type Remembered = (Instant, Result<Vec<IpAddr>, DnsError>);
+
 /// The way from a name to its addresses.
 #[derive(Debug)]
 pub struct Resolver {
     servers: Rc<[SocketAddr]>,
+    search: Search,
     hosts: Hosts,
-    /// At most [`DNS_CACHED_NAMES`] answers, and until when they hold.
-    cache: HashMap<HostName, (Instant, Result<Vec<IpAddr>, DnsError>)>,
+    /// At most [`DNS_CACHED_NAMES`] answers by what was asked for, and until when they hold.
+    cache: HashMap<Box<str>, Remembered>,
 }
 
 /// How a look-up begins.
@@ -32,9 +37,33 @@ pub enum LookupStart {
 impl Resolver {
     /// Will ask these servers, the first [`DNS_SERVERS`] of them, in this order.
     #[must_use]
-    pub fn new(mut servers: Vec<SocketAddr>, hosts: Hosts) -> Self {
+    pub fn new(servers: Vec<SocketAddr>, search: Search, hosts: Hosts) -> Self {
+        let mut resolver = Self { servers: Rc::default(), search, hosts, cache: HashMap::new() };
+        resolver.set_servers(servers);
+        resolver
+    }
+
+    /// From now on asks these servers. What others said is forgotten: it may have been of another
+    /// network.
+    pub fn set_servers(&mut self, mut servers: Vec<SocketAddr>) {
         servers.truncate(DNS_SERVERS);
-        Self { servers: servers.into(), hosts, cache: HashMap::new() }
+        if *self.servers != *servers {
+            self.servers = servers.into();
+            self.cache.clear();
+        }
+    }
+
+    /// From now on completes names so.
+    pub fn set_search(&mut self, search: Search) {
+        if self.search != search {
+            self.search = search;
+            self.cache.clear();
+        }
+    }
+
+    /// From now on goes by this table.
+    pub fn set_hosts(&mut self, hosts: Hosts) {
+        self.hosts = hosts;
     }
 
     /// Looks a name up, or an address in its usual form (without brackets). `entropy` is 64 random
@@ -43,8 +72,11 @@ impl Resolver {
         if let Ok(addr) = name.parse() {
             return LookupStart::Known(Ok(vec![addr]));
         }
-        let name = match HostName::parse(name) {
-            Ok(name) => name,
+        let asked = name.to_ascii_lowercase();
+        let parsed =
+            HostName::parse(&asked).and_then(|name| Ok((name, self.search.candidates(&asked)?)));
+        let (name, names) = match parsed {
+            Ok(parsed) => parsed,
             Err(error) => return LookupStart::Known(Err(DnsError::NotAName(error))),
         };
         if name.is_localhost() {
@@ -56,10 +88,14 @@ impl Resolver {
         if !(v6.is_empty() && v4.is_empty()) {
             return LookupStart::Known(Ok(in_turn(&v6, &v4)));
         }
-        if let Some((_, result)) = self.cache.get(&name).filter(|(until, _)| now < *until) {
+        if let Some((_, result)) = self.cache.get(&*asked).filter(|(until, _)| now < *until) {
             return LookupStart::Known(result.clone());
         }
-        LookupStart::Ask(Box::new(Lookup::new(now, name, Rc::clone(&self.servers), entropy)))
+        let lookup = Lookup::new(now, &asked, names, Rc::clone(&self.servers), entropy);
+        match lookup {
+            Some(lookup) => LookupStart::Ask(Box::new(lookup)),
+            None => LookupStart::Known(Err(DnsError::NoSuchName)),
+        }
     }
 
     /// Remembers how a look-up ended, for as long as its TTL says, between [`DNS_TTL`]'s bounds
@@ -73,7 +109,7 @@ impl Resolver {
         let bounds = if outcome.result.is_ok() { DNS_TTL } else { DNS_NEGATIVE_TTL };
         let until = now + ttl.clamp(*bounds.start(), *bounds.end());
         self.make_room(now);
-        self.cache.insert(lookup.name().clone(), (until, outcome.result.clone()));
+        self.cache.insert(lookup.asked().into(), (until, outcome.result.clone()));
     }
 
     /// Forgets what holds no longer, and if that is not enough, what would be the next to go.

@@ -5,8 +5,8 @@
 //! `transport` what a connection speaks below its lines, with `tls` and its `certificate`, and
 //! `text_on_tls` what those hear who do not speak that. `memory` is the ceiling on what all of them
 //! hold, `machine` what the system says of that, `probe` looks whether somebody is still there.
-//! `outbound`, `dial`, `link` and `lookups` are the sockets of the assistant and the resolver, `service`
-//! the way to a service manager.
+//! `outbound`, `dial`, `link` and `lookups` are the sockets of the assistant and the resolver, `files`
+//! what that reads, `service` the way to a service manager.
 
 mod accept;
 mod admission;
@@ -14,6 +14,7 @@ mod certificate;
 mod clients;
 mod conn;
 mod dial;
+mod files;
 mod link;
 mod lookups;
 mod machine;

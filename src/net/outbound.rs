@@ -19,11 +19,12 @@ use rustls::pki_types::ServerName;
 use super::accept::StartError;
 use super::certificate;
 use super::dial::Connecting;
+use super::files::ResolverFiles;
 use super::link::Link;
 use super::lookups::Query;
 use crate::chat::assistant::AskId;
 use crate::config::{BaseUrl, Gemini, Secret};
-use crate::dns::{self, Hosts, Lookup, LookupStart, Resolver};
+use crate::dns::{Lookup, LookupStart, Resolver};
 use crate::gemini::{Action, AskError, Call, Ending, head, path};
 use crate::id::{ConnId, tagged_token};
 use crate::limits::{ASKS_AT_ONCE, IDLE_LINK_TIMEOUT};
@@ -46,6 +47,7 @@ pub(super) struct Outbound {
     key: Secret,
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     pub(super) resolver: Resolver,
+    files: ResolverFiles,
     pub(super) registry: Registry,
     tokens: usize,
     /// At most [`ASKS_AT_ONCE`].
@@ -102,20 +104,17 @@ impl Assistant {
         Ok(Some(Self { gemini: gemini.clone(), key, tls }))
     }
 
-    /// Reads the resolver's files, once and for all. Opens no socket yet.
-    pub(super) fn open(self, registry: &Registry) -> Result<Outbound, StartError> {
-        let text = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let mut servers = self.gemini.nameservers.clone();
-        if servers.is_empty() {
-            servers = dns::name_servers(&text("/etc/resolv.conf"));
-        }
+    /// Reads the resolver's files. Opens no socket yet.
+    pub(super) fn open(self, now: Instant, registry: &Registry) -> Result<Outbound, StartError> {
+        let (files, resolver) = ResolverFiles::open(now, self.gemini.nameservers);
         let registry = registry.try_clone().map_err(|e| StartError::System("poll", e))?;
         Ok(Outbound {
             path: path(&self.gemini.base_url.path, &self.gemini.model),
             url: self.gemini.base_url,
             key: self.key,
             tls: self.tls,
-            resolver: Resolver::new(servers, Hosts::parse(&text("/etc/hosts"))),
+            resolver,
+            files,
             registry,
             tokens: 0,
             calls: Vec::new(),
@@ -134,6 +133,11 @@ impl Outbound {
         let call = Call::new(now, request, self.key.clone(), entropy());
         self.calls.push(Active { ask, call, stage: Stage::Nothing });
         self.advance_all(now);
+    }
+
+    /// Reads the resolver's files again.
+    pub(super) fn reload(&mut self, now: Instant) {
+        self.files.reload(now, &mut self.resolver);
     }
 
     /// Forgets a call, with its sockets.
@@ -257,6 +261,7 @@ impl Outbound {
             active.stage = Stage::Open(link, now);
             return active.call.handle_open(true);
         }
+        self.files.refresh(now, &mut self.resolver);
         match self.resolver.lookup(now, &self.url.host, entropy()) {
             LookupStart::Known(result) => self.resolved(now, active, result),
             LookupStart::Ask(lookup) => active.stage = Stage::Resolving(lookup, Vec::new()),

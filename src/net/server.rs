@@ -219,7 +219,7 @@ impl Server {
             acceptor: Acceptor::open(sockets, config.tls_max_handshakes, poll.registry())?,
             certificate: plan.certificate,
             outbound: match plan.assistant {
-                Some(assistant) => Some(assistant.open(poll.registry())?),
+                Some(assistant) => Some(assistant.open(read_clock(), poll.registry())?),
                 None => None,
             },
             manager: Manager::from_env(read_clock()),
@@ -552,6 +552,9 @@ impl Server {
                 }
             }
             Err(error) => log::error!("the old settings stay in use - {error}"),
+        }
+        if let Some(outbound) = &mut self.outbound {
+            outbound.reload(now);
         }
         self.manager.ready(now);
     }

@@ -215,6 +215,11 @@ pub enum Manner {
     Lying,
     /// Says that there is no such name.
     Denying,
+    /// Says that of all names but this one.
+    Knowing(&'static str),
+    /// Says over UDP that the answer is longer than the part that it sends, and ends what comes over
+    /// TCP.
+    Cutting,
     /// Says over UDP that the answer is too long for it.
     Truncating,
     /// The same, and over TCP sends empty messages without end.
@@ -223,6 +228,8 @@ pub enum Manner {
 
 pub struct Dns {
     pub addr: SocketAddr,
+    /// The names that it was asked for, once for each question over UDP.
+    pub asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Dns {
@@ -234,11 +241,24 @@ impl Dns {
                 Some((udp, tcp))
             })
             .unwrap();
+        Self::on(udp, tcp, manner)
+    }
+
+    /// On port 53 of this address; `None` if that cannot be had.
+    pub fn at(addr: &str, manner: Manner) -> Option<Self> {
+        let addr = SocketAddr::new(addr.parse().unwrap(), 53);
+        Some(Self::on(UdpSocket::bind(addr).ok()?, TcpListener::bind(addr).ok()?, manner))
+    }
+
+    fn on(udp: UdpSocket, tcp: TcpListener, manner: Manner) -> Self {
         let addr = udp.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let names = asked.clone();
         std::thread::spawn(move || {
             let mut bytes = [0; 1500];
             while let Ok((n, from)) = udp.recv_from(&mut bytes) {
                 let query = &bytes[..n];
+                names.lock().unwrap().push(name_in(query));
                 let _ = match manner {
                     Manner::Dead => continue,
                     Manner::Lying => {
@@ -254,6 +274,9 @@ impl Dns {
         std::thread::spawn(move || {
             for mut stream in tcp.incoming().map_while(Result::ok) {
                 let mut length = [0; 2];
+                if manner == Manner::Cutting {
+                    continue;
+                }
                 if stream.read_exact(&mut length).is_err() {
                     continue;
                 }
@@ -268,8 +291,20 @@ impl Dns {
                 stream.write_all(&[&length[..], &reply].concat()).unwrap();
             }
         });
-        Self { addr }
+        Self { addr, asked }
     }
+}
+
+/// The name in a question.
+fn name_in(query: &[u8]) -> String {
+    let mut rest = &query[12..];
+    let mut labels = Vec::new();
+    while rest[0] > 0 {
+        let (label, behind) = rest[1..].split_at(rest[0].into());
+        labels.push(String::from_utf8_lossy(label).into_owned());
+        rest = behind;
+    }
+    labels.join(".")
 }
 
 /// An answer to a query (RFC 1035, section 4.1): one A record, nothing for other types.
@@ -279,6 +314,8 @@ fn reply(query: &[u8], address: [u8; 4], manner: Manner) -> Vec<u8> {
     let is_a = question[name_len..name_len + 2] == [0, 1];
     let (flags, found) = match manner {
         Manner::Denying => ([0x81, 0x83], false),
+        Manner::Knowing(name) if name_in(query) != name => ([0x81, 0x83], false),
+        Manner::Cutting => ([0x83, 0x80], is_a),
         Manner::Truncating | Manner::Endless => ([0x83, 0x80], false),
         _ => ([0x81, 0x80], is_a),
     };

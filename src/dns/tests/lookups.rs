@@ -52,11 +52,22 @@ impl Story {
 }
 
 /// Looks `api.example` up with so many servers that react to each try as `react` says.
-fn look_up(servers: u8, mut react: impl FnMut(&Seen<'_>) -> Vec<Reaction>) -> Story {
+fn look_up(servers: u8, react: impl FnMut(&Seen<'_>) -> Vec<Reaction>) -> Story {
+    look_up_with("", "api.example", servers, react)
+}
+
+/// Looks this name up with what this text of resolv.conf says about names.
+fn look_up_with(
+    conf: &str,
+    name: &str,
+    servers: u8,
+    mut react: impl FnMut(&Seen<'_>) -> Vec<Reaction>,
+) -> Story {
     let start = Instant::now();
     let addrs: Vec<SocketAddr> = (1..=servers).map(|n| ([192, 0, 2, n], 53).into()).collect();
-    let mut resolver = Resolver::new(addrs.clone(), Hosts::default());
-    let LookupStart::Ask(mut lookup) = resolver.lookup(start, "api.example", 42) else { panic!() };
+    let search = ResolvConf::parse(conf).search;
+    let mut resolver = Resolver::new(addrs.clone(), search, Hosts::default());
+    let LookupStart::Ask(mut lookup) = resolver.lookup(start, name, 42) else { panic!() };
     let (mut now, mut events, mut tries) = (start, Vec::new(), Vec::new());
     let (mut open, mut seen, mut ids) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     loop {
@@ -283,6 +294,112 @@ fn a_server_whose_tcp_does_not_work_is_left_for_the_next() {
 }
 
 #[test]
+fn addresses_in_a_truncated_reply_do_where_tcp_does_not_work() {
+    let cut = |query: &[u8]| {
+        let mut reply = right(query);
+        reply[2] |= 2;
+        reply
+    };
+    let tcp = DNS_TCP_TIMEOUT.as_millis();
+    for (reaction, at) in [(None, 5 + tcp), (Some(Failure(2)), 7)] {
+        let story = look_up(1, |seen| match seen.tcp {
+            false => vec![Bytes(5, cut(seen.query))],
+            true => reaction.iter().cloned().collect(),
+        });
+        assert_eq!((story.outcome.clone(), story.ms()), (both(), at));
+        assert_eq!(story.of(Kind::A), [(0, 1, false), (5, 1, true)], "nobody else is asked");
+    }
+    for broken in [truncated, |query: &[u8]| code(query, Rcode::SERVFAIL)] {
+        let story = look_up(1, |seen| match seen.tcp {
+            false => vec![Bytes(5, cut(seen.query))],
+            true => vec![Bytes(2, broken(seen.query))],
+        });
+        assert_eq!((story.outcome.clone(), story.ms()), (both(), 7));
+    }
+    // What comes over TCP counts where it comes.
+    let story = look_up(1, |seen| match (seen.kind, seen.tcp) {
+        (_, false) => vec![Bytes(5, cut(seen.query))],
+        (Kind::A, true) => vec![Bytes(5, with(seen.query, &[("api.example", 9, "192.0.2.9")]))],
+        (Kind::Aaaa, true) => vec![Bytes(5, code(seen.query, Rcode::NXDOMAIN))],
+    });
+    assert_eq!(story.outcome, Ok(vec![ip("192.0.2.9")]));
+}
+
+/// The name in a question.
+fn name_in(query: &[u8]) -> String {
+    let message = Message::from_octets(query).unwrap();
+    message.sole_question().unwrap().qname().to_string()
+}
+
+const POD: &str = "search chat.svc.local svc.local local\noptions ndots:5";
+
+#[test]
+fn a_short_name_is_completed_until_there_is_an_address() {
+    let mut asked = Vec::new();
+    let story = look_up_with(POD, "gemini", 1, |seen| {
+        let name = name_in(seen.query);
+        if seen.kind == Kind::A {
+            asked.push(name.clone());
+        }
+        match (&*name, seen.kind) {
+            ("gemini.svc.local", Kind::A) => {
+                vec![Bytes(3, with(seen.query, &[("gemini.svc.local", 5, "192.0.2.80")]))]
+            }
+            ("gemini.svc.local", _) => vec![Bytes(3, code(seen.query, Rcode::NOERROR))],
+            _ => vec![Bytes(3, code(seen.query, Rcode::NXDOMAIN))],
+        }
+    });
+    assert_eq!((story.outcome, story.took), (Ok(vec![ip("192.0.2.80")]), MS * 6));
+    assert_eq!(asked, ["gemini.chat.svc.local", "gemini.svc.local"]);
+}
+
+#[test]
+fn a_name_that_is_not_there_is_asked_for_in_all_ways_and_a_whole_one_only_as_it_is() {
+    let denied = |conf: &str, name: &str| {
+        let mut asked = Vec::new();
+        let story = look_up_with(conf, name, 2, |seen| {
+            if seen.kind == Kind::A {
+                asked.push(name_in(seen.query));
+            }
+            vec![Bytes(1, code(seen.query, Rcode::NXDOMAIN))]
+        });
+        assert_eq!(story.outcome, Err(DnsError::NoSuchName));
+        asked
+    };
+    let names = ["api.x.chat.svc.local", "api.x.svc.local", "api.x.local", "api.x"];
+    assert_eq!(denied(POD, "api.x"), names);
+    assert_eq!(denied(POD, "api.x."), ["api.x"]);
+    assert_eq!(denied("search lan", "api.x"), ["api.x", "api.x.lan"]);
+    assert_eq!(denied("search lan", "api"), ["api.lan", "api"]);
+}
+
+#[test]
+fn a_failure_for_one_domain_is_not_the_end_and_a_silent_server_costs_a_second_only_once() {
+    let story = look_up_with(POD, "gemini", 2, |seen| match (seen.server, &*name_in(seen.query)) {
+        (1, _) => vec![],
+        (_, "gemini.chat.svc.local") => vec![Bytes(1, code(seen.query, Rcode::NXDOMAIN))],
+        (_, "gemini.svc.local") => vec![Bytes(1, code(seen.query, Rcode::SERVFAIL))],
+        (_, name) => {
+            let addr = if seen.kind == Kind::A { "192.0.2.80" } else { "2001:db8::80" };
+            vec![Bytes(1, with(seen.query, &[(name, 5, addr)]))]
+        }
+    });
+    assert_eq!(story.outcome, both());
+    let servers: Vec<_> = story.of(Kind::A).iter().map(|(_, server, _)| *server).collect();
+    // For the second name both are asked twice, since the one that answers fails.
+    assert_eq!(servers, [1, 2, 2, 1, 2, 1, 2]);
+    // If nothing is found it is not said that there is no such name.
+    let story = look_up_with(POD, "gemini", 1, |seen| match &*name_in(seen.query) {
+        "gemini.svc.local" => vec![Bytes(1, code(seen.query, Rcode::SERVFAIL))],
+        _ => vec![Bytes(1, code(seen.query, Rcode::NXDOMAIN))],
+    });
+    assert_eq!(story.outcome.unwrap_err().to_string(), "name servers failed: SERVFAIL");
+    // Where nobody answers no further name is tried.
+    let story = look_up_with(POD, "gemini", 3, |_| vec![]);
+    assert_eq!((story.outcome, story.tries.len()), (Err(DnsError::NoAnswer), 12));
+}
+
+#[test]
 fn what_is_not_ours_never_ends_a_try() {
     let story = look_up(1, |seen| {
         let mut wrong_id = right(seen.query);
@@ -320,10 +437,15 @@ fn reactions() -> impl Strategy<Value = Vec<(u8, u32, Vec<u8>)>> {
 proptest! {
     #[test]
     fn every_look_up_ends_in_time_with_true_addresses_only(
-        servers in 0u8..4, script in proptest::collection::vec(reactions(), 1..12)
+        servers in 0u8..4, script in proptest::collection::vec(reactions(), 1..12),
+        short in any::<bool>(),
     ) {
         let mut script = script.iter().cycle();
-        let story = look_up(servers, |seen| {
+        let (conf, name, names) = match short {
+            true => ("search x example\noptions ndots:2", "api", 3),
+            false => ("", "api.example", 1),
+        };
+        let story = look_up_with(conf, name, servers, |seen| {
             let react = |(which, after, noise): &(u8, u32, Vec<u8>)| {
                 let mut bytes = match which {
                     0 => return Failure(*after),
@@ -345,7 +467,7 @@ proptest! {
             script.next().into_iter().flatten().map(react).collect()
         });
         prop_assert!(story.took <= DNS_DEADLINE);
-        prop_assert!(story.tries.len() <= 2 * 2 * 2 * usize::from(servers));
+        prop_assert!(story.tries.len() <= names * 2 * 2 * 2 * usize::from(servers));
         if let Ok(addrs) = story.outcome {
             prop_assert!(!addrs.is_empty());
             prop_assert!(addrs.iter().all(|addr| both().unwrap().contains(addr)));

@@ -129,7 +129,25 @@ fn servers_that_fail() {
         read(&referral(&query, Rcode::NOERROR, &[])),
         Err(ReplyError::Failed(Fault::Referral))
     );
-    assert_eq!(read(&truncated(&query)), Ok(Reply::Truncated));
+    assert_eq!(
+        read(&truncated(&query)),
+        Ok(Reply::Truncated { addrs: vec![], ttl: Duration::ZERO })
+    );
+    // What came before the cut is there.
+    let records =
+        [("api.example", 9, "alias"), ("alias", 7, "192.0.2.1"), ("alias", 8, "192.0.2.2")];
+    let mut cut = with(&query, &records);
+    cut[2] |= 2;
+    let whole = cut.len();
+    let some = |addrs: &[&str]| {
+        let ttl = Duration::from_secs(if addrs.is_empty() { 0 } else { 7 });
+        Ok(Reply::Truncated { addrs: addrs.iter().map(|addr| ip(addr)).collect(), ttl })
+    };
+    assert_eq!(read(&cut), some(&["192.0.2.1", "192.0.2.2"]));
+    cut.truncate(whole - 1);
+    assert_eq!(read(&cut), some(&["192.0.2.1"]));
+    cut.truncate(whole - 30);
+    assert_eq!(read(&cut), some(&[]));
     // Who says that there is no such name, or knows an alias, does not send us elsewhere.
     let none = Ok(Reply::None { ttl: Duration::ZERO });
     assert_eq!(read(&referral(&query, Rcode::NXDOMAIN, &[])), none);

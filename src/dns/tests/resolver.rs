@@ -7,7 +7,7 @@ use super::*;
 use crate::limits::DNS_CACHED_NAMES;
 
 fn resolver(hosts: &str) -> Resolver {
-    Resolver::new(vec!["192.0.2.53:53".parse().unwrap()], Hosts::parse(hosts))
+    Resolver::new(vec!["192.0.2.53:53".parse().unwrap()], Search::default(), Hosts::parse(hosts))
 }
 
 /// What is known of a name at once.
@@ -27,7 +27,7 @@ fn look_up(
     resolver: &mut Resolver,
     now: Instant,
     text: &str,
-    reply: impl Fn(&[u8]) -> Vec<u8>,
+    mut reply: impl FnMut(&[u8]) -> Vec<u8>,
 ) -> Result<Vec<IpAddr>, DnsError> {
     let LookupStart::Ask(mut lookup) = resolver.lookup(now, text, 1) else {
         panic!("{text} is known");
@@ -140,9 +140,53 @@ fn the_cache_is_bounded_and_keeps_what_holds_longest() {
 }
 
 #[test]
+fn other_servers_and_other_domains_make_all_forgotten() {
+    let now = Instant::now();
+    let mut resolver = resolver("");
+    let found = |resolver: &mut Resolver| {
+        look_up(resolver, now, "api.example", |query| match kind_of(query) {
+            Kind::A => with(query, &[("api.example", 60, "192.0.2.1")]),
+            Kind::Aaaa => nothing(query, Rcode::NOERROR, &[], 5, 5),
+        })
+        .unwrap();
+    };
+    let servers = |text: &str| vec![text.parse().unwrap()];
+    let search = |text: &str| ResolvConf::parse(text).search;
+    found(&mut resolver);
+    resolver.set_servers(servers("192.0.2.53:53"));
+    resolver.set_search(search("nameserver 192.0.2.99"));
+    assert!(known(&mut resolver, now, "api.example").is_some(), "nothing has changed");
+    resolver.set_servers(servers("192.0.2.54:53"));
+    assert_eq!(known(&mut resolver, now, "api.example"), None);
+    found(&mut resolver);
+    resolver.set_search(search("search lan"));
+    assert_eq!(known(&mut resolver, now, "api.example"), None);
+    found(&mut resolver);
+    assert_eq!(known(&mut resolver, now, "api.example."), None, "a whole name is another");
+    resolver.set_hosts(Hosts::parse("192.0.2.7 api.example"));
+    assert_eq!(known(&mut resolver, now, "api.example"), Some(Ok(vec![ip("192.0.2.7")])));
+}
+
+#[test]
+fn that_no_completion_is_there_is_remembered_for_the_least_time() {
+    let start = Instant::now();
+    let search = ResolvConf::parse("search lan\noptions ndots:3").search;
+    let servers = vec!["192.0.2.53:53".parse().unwrap()];
+    let mut resolver = Resolver::new(servers, search, Hosts::default());
+    let mut ttls = [40, 40, 20, 20].into_iter();
+    let result = look_up(&mut resolver, start, "api", |query| {
+        nothing(query, Rcode::NXDOMAIN, &[], ttls.next().unwrap(), 60)
+    });
+    assert_eq!(result, Err(DnsError::NoSuchName));
+    let at = |secs| start + Duration::from_secs(secs);
+    assert!(known(&mut resolver, at(19), "api").is_some());
+    assert_eq!(known(&mut resolver, at(20), "api"), None);
+}
+
+#[test]
 fn without_servers_nobody_answers() {
     let now = Instant::now();
-    let mut resolver = Resolver::new(Vec::new(), Hosts::default());
+    let mut resolver = Resolver::new(Vec::new(), Search::default(), Hosts::default());
     let LookupStart::Ask(mut lookup) = resolver.lookup(now, "a.example", 1) else { panic!() };
     assert_eq!(lookup.poll_action(), None);
     assert_eq!(lookup.outcome(), Some(Err(DnsError::NoAnswer)));
