@@ -53,8 +53,11 @@ pub const CROWD_WINDOW: Duration = Duration::from_secs(1);
 pub const PASSWORD_FAILURES: usize = 3;
 /// The span in which wrong passwords are counted, and how long a lock-out lasts.
 pub const PASSWORD_WINDOW: Duration = Duration::from_secs(60);
-/// The least time between two notices that a user is rate limited.
-pub const RATE_NOTICE_INTERVAL: Duration = Duration::from_secs(1);
+/// Commands that only show something, and lines that are none, answered within the span of the rate
+/// limit; they have no share in what may be said.
+pub const LOOKS_PER_WINDOW: usize = 20;
+/// Refused lines that no other follows for this long are accounted for.
+pub const REFUSED_QUIET: Duration = Duration::from_secs(10);
 /// Addresses (or departed users) remembered by one table that forgets by age.
 pub const MAX_REMEMBERED: usize = 65_536;
 /// How often the tables that forget by age are swept, while there is anything in them.
@@ -336,7 +339,7 @@ mod tests {
         assert_eq!((MAX_LOBBIES, MAX_LOBBIES_PER_CREATOR, MAX_NAME_ERRORS), (1000, 5, 5));
         assert_eq!((CROWD_MEMBERS, CROWD_SINGLE_LINES, CROWD_WINDOW), (50, 5, secs(1)));
         assert_eq!((PASSWORD_FAILURES, PASSWORD_WINDOW), (3, secs(60)));
-        assert_eq!(RATE_NOTICE_INTERVAL, secs(1));
+        assert_eq!((LOOKS_PER_WINDOW, REFUSED_QUIET), (20, secs(10)));
         assert_eq!((RECENT_MESSAGES, CONVERSATION_TURNS, CONVERSATION_IDLE), (5, 20, secs(1800)));
         assert_eq!((ASKS_AT_ONCE, ASKS_WAITING, QUESTIONS_WINDOW), (4, 3, secs(3600)));
         assert_eq!((FIRST_PIECE_TIMEOUT, ANSWER_TIMEOUT), (secs(30), secs(60)));

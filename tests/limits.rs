@@ -127,7 +127,9 @@ fn the_rate_limit_is_stated_once_and_carried_over_a_reconnect() {
     alice.send("1\n2\n3\n4\n5\n6\n7\n8");
     let seen = alice.expect("Rate limited!");
     assert!(seen.contains("╰─> 5\n"));
-    alice.expect(" Wait 10 seconds.\n");
+    alice.expect(" Wait 10 seconds. 1 line was not sent.\n");
+    alice.send("/users");
+    alice.expect("⚠ 2 lines were not sent.\n=== Users in 'general' (2) ===\n");
     assert_eq!(bob.expect("╰─> 5\n").matches("╰─>").count(), 5);
     alice.send("/quit");
     assert!(!alice.read_to_end().contains("Rate limited"));

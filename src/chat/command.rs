@@ -60,6 +60,18 @@ pub enum Command<'a> {
     Quit,
 }
 
+impl Command<'_> {
+    /// Whether it changes nothing and nobody else hears of it.
+    #[must_use]
+    pub fn only_shows(&self) -> bool {
+        match self {
+            Self::Help | Self::Users | Self::Lobbies | Self::ListPictures => true,
+            Self::Ask(question) => question.eq_ignore_ascii_case("status"),
+            _ => false,
+        }
+    }
+}
+
 /// Why a line that starts with `/` is no command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CommandError {

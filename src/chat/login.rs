@@ -142,9 +142,9 @@ impl Chat {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let idle = self.settings.idle_timeout.map(|idle| now + idle);
         self.timers.set(Timer::Session(id), &mut session.deadline, idle);
-        let window = self.departed.remove(now, &(session.addr, name::fold(name)));
+        let windows = self.departed.remove(now, &(session.addr, name::fold(name)));
         let general = self.lobbies.general();
-        let user = User::new(name, general, window.unwrap_or_default(), now);
+        let user = User::new(name, general, windows.unwrap_or_default(), now);
         session.stage = Stage::Named(user);
         log::info!("{name} joined from {}", session.peer);
         self.names.insert(name::skeleton(name), id);

@@ -39,14 +39,14 @@ use crate::limits::{FORGET_INTERVAL, PASSWORD_FAILURES, PASSWORD_WINDOW};
 use crate::line::Line;
 use crate::outbox::{Frame, Outboxes};
 use crate::password::{Outcome, Password, PasswordHash};
-use crate::rate::{AddrKey, Expiring, Lockouts, SlidingWindow};
+use crate::rate::{AddrKey, Expiring, Lockouts};
 use crate::refusal::RefusalLog;
 use crate::timers::Timers;
 use assistant::{Answer, AskId, Assistant, AssistantSettings};
 use crowd::Way;
 use lobby::{Lobbies, Lobby, LobbyId};
 use protocol::Protocol;
-use user::{Session, Stage, User};
+use user::{Session, Stage, User, Windows};
 
 pub use lobby::GENERAL;
 
@@ -245,6 +245,8 @@ pub struct Counts {
 enum Timer {
     /// A name prompt or an idle user.
     Session(ConnId),
+    /// Refused lines to be accounted for.
+    Refused(ConnId),
     /// Arrivals and departures to be told together.
     Crowd(LobbyId, Way),
     /// Messages to be forgotten.
@@ -270,7 +272,7 @@ pub struct Chat {
     /// one for each question under way.
     requests: VecDeque<Request>,
     /// The rate limits of users who left, for when they are back.
-    departed: Expiring<(AddrKey, Rc<str>), SlidingWindow>,
+    departed: Expiring<(AddrKey, Rc<str>), Windows>,
     wrong_passwords: Lockouts,
     /// When the tables that forget by age are swept; `None` while they are empty.
     forget_deadline: Option<Instant>,
@@ -432,6 +434,7 @@ impl Chat {
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Session(id) => self.session_timeout(now, id, out),
+                Timer::Refused(id) => self.refused_timeout(now, id, out),
                 Timer::Crowd(id, way) => self.tell_crowd(id, way, out),
                 Timer::History(id) => {
                     if let Some(lobby) = self.lobbies.get_mut(id) {
@@ -506,9 +509,12 @@ impl Chat {
         };
         log::info!("{} left from {peer} - {reason}", user.name);
         self.names.remove(&*name::skeleton(&user.name));
-        if let Some(last) = user.window.last() {
+        if let Some(mut refused) = user.refused {
+            self.timers.set(Timer::Refused(id), &mut refused.deadline, None);
+        }
+        if let Some(last) = user.windows.last() {
             let until = last + self.settings.rate_window;
-            self.departed.insert((addr, name::fold(&user.name)), user.window, until);
+            self.departed.insert((addr, name::fold(&user.name)), user.windows, until);
         }
         self.leave_seat(now, id, user.lobby, user.seat, &user.name, out);
     }

@@ -109,7 +109,14 @@ pub(super) fn too_long() -> Frame {
 
 /// The refusal of a line that came too soon.
 pub(super) fn rate_limited(secs: u64) -> Frame {
-    notice(format_args!("⚠ Rate limited! Wait {secs} seconds."))
+    let seconds = if secs == 1 { "second" } else { "seconds" };
+    notice(format_args!("⚠ Rate limited! Wait {secs} {seconds}. 1 line was not sent."))
+}
+
+/// So many lines came too soon that nobody was told of.
+pub(super) fn not_sent(lines: u64) -> Frame {
+    let were = if lines == 1 { "line was" } else { "lines were" };
+    notice(format_args!("⚠ {lines} {were} not sent."))
 }
 
 /// Writes a message as a lobby sees it, said this long ago.

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::command::{self, Command};
 use super::lobby::Entry;
-use super::{Chat, CloseReason, picture, render};
+use super::user::Refused;
+use super::{Chat, CloseReason, Timer, picture, render};
 use crate::id::ConnId;
-use crate::limits::{MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, RATE_NOTICE_INTERVAL};
+use crate::limits::{LOOKS_PER_WINDOW, MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, REFUSED_QUIET};
 use crate::line::Line;
 use crate::outbox::Outboxes;
 use crate::rate::wait_secs;
@@ -36,7 +37,13 @@ impl Chat {
             let farewell = render::success("Disconnecting from server. Goodbye!");
             return self.dismiss(now, id, CloseReason::Quit, Some(&farewell), out);
         }
-        if !self.within_rate(now, id, out) {
+        // What is no command only shows what would be one.
+        let looks = match &command {
+            Some(Ok(command)) => command.only_shows(),
+            Some(Err(_)) => true,
+            None => false,
+        };
+        if !self.within_rate(now, id, looks, out) {
             return;
         }
         match (command, line) {
@@ -49,19 +56,63 @@ impl Chat {
         }
     }
 
-    /// Whether the user may send a line now. If not, that is said, once a second at most.
-    fn within_rate(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) -> bool {
-        let (limit, window) = (self.settings.messages_per_window, self.settings.rate_window);
+    /// Whether the user may send a line now; one that only `looks` has a budget of its own. If not, the
+    /// first one is refused with a word, and the others are counted.
+    fn within_rate(&mut self, now: Instant, id: ConnId, looks: bool, out: &mut Outboxes) -> bool {
+        let (limit, span) = (self.settings.messages_per_window, self.settings.rate_window);
         let Some(user) = self.user_mut(id) else { return false };
-        let Err(wait) = user.window.try_accept(now, limit, window) else { return true };
-        let silent = user
-            .last_rate_notice
-            .is_some_and(|last| now.saturating_duration_since(last) < RATE_NOTICE_INTERVAL);
-        if !silent {
-            user.last_rate_notice = Some(now);
+        let accepted = match (looks, limit) {
+            (_, 0) => Ok(()),
+            (true, _) => user.windows.looked.try_accept(now, LOOKS_PER_WINDOW, span),
+            (false, _) => user.windows.said.try_accept(now, limit, span),
+        };
+        let Err(wait) = accepted else {
+            self.account_for_refused(id, out);
+            return true;
+        };
+        if let Some(refused) = &mut user.refused {
+            refused.others += 1;
+            refused.last = now;
+        } else {
+            let mut deadline = None;
+            self.timers.set(Timer::Refused(id), &mut deadline, Some(now + REFUSED_QUIET));
+            let refused = Refused { others: 0, last: now, deadline };
+            if let Some(user) = self.user_mut(id) {
+                user.refused = Some(Box::new(refused));
+            }
             out.push(id, &render::rate_limited(wait_secs(wait)));
         }
         false
+    }
+
+    /// Tells a user how many lines were refused without a word.
+    fn account_for_refused(&mut self, id: ConnId, out: &mut Outboxes) {
+        let Some(mut refused) = self.user_mut(id).and_then(|user| user.refused.take()) else {
+            return;
+        };
+        self.timers.set(Timer::Refused(id), &mut refused.deadline, None);
+        if refused.others > 0 {
+            out.push(id, &render::not_sent(refused.others));
+        }
+    }
+
+    /// The time to account for refused lines has come, unless more came meanwhile.
+    pub(super) fn refused_timeout(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
+        let Some(mut refused) = self.user_mut(id).and_then(|user| user.refused.take()) else {
+            return;
+        };
+        refused.deadline = None;
+        let until = refused.last + REFUSED_QUIET;
+        if until > now {
+            self.timers.set(Timer::Refused(id), &mut refused.deadline, Some(until));
+        }
+        let is_over = until <= now;
+        if let Some(user) = self.user_mut(id) {
+            user.refused = Some(refused);
+        }
+        if is_over {
+            self.account_for_refused(id, out);
+        }
     }
 
     /// Says something to the user's lobby, and keeps it in the history.

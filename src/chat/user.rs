@@ -36,13 +36,41 @@ pub(super) struct User {
     pub(super) lobby: LobbyId,
     /// Where in the lobby's list of members this user stands.
     pub(super) seat: usize,
-    pub(super) window: SlidingWindow,
+    pub(super) windows: Windows,
     pub(super) last_line: Instant,
-    pub(super) last_rate_notice: Option<Instant>,
+    /// Lines that came too soon, as long as some of them may have to be told of.
+    pub(super) refused: Option<Box<Refused>>,
     /// When the connection was last probed because somebody wanted this name.
     pub(super) probed: Option<Instant>,
     /// What goes on when the password job of this user is done.
     pub(super) waiting: Option<Box<Waiting>>,
+}
+
+/// What the rate limit counts of a user.
+#[derive(Debug, Default)]
+pub(super) struct Windows {
+    /// What others may notice.
+    pub(super) said: SlidingWindow,
+    /// What only shows something.
+    pub(super) looked: SlidingWindow,
+}
+
+impl Windows {
+    /// When the last line was accepted.
+    pub(super) fn last(&self) -> Option<Instant> {
+        self.said.last().max(self.looked.last())
+    }
+}
+
+/// Refused lines; the first of them was told of at once.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// How many others came since.
+    pub(super) others: u64,
+    /// When the last of all came.
+    pub(super) last: Instant,
+    /// When it is looked whether they are to be told of.
+    pub(super) deadline: Option<Instant>,
 }
 
 /// A command that waits for a password job.
@@ -53,15 +81,15 @@ pub(super) enum Waiting {
 }
 
 impl User {
-    pub(super) fn new(name: &str, lobby: LobbyId, window: SlidingWindow, now: Instant) -> Self {
+    pub(super) fn new(name: &str, lobby: LobbyId, windows: Windows, now: Instant) -> Self {
         Self {
             name: name.into(),
             picture: picture::DEFAULT,
             lobby,
             seat: 0,
-            window,
+            windows,
             last_line: now,
-            last_rate_notice: None,
+            refused: None,
             probed: None,
             waiting: None,
         }

@@ -300,11 +300,15 @@ impl Script {
 /// without a last newline.
 fn paste(script: &mut Script, world: &mut World, who: Who) {
     let lines = world.rng.weighted(&[(12, 3), (6, 10), (1, 80)]);
+    let looks = world.rng.once_in(6);
     for _ in 0..lines {
         if !world.can_type(who) {
             return;
         }
-        let text = if world.model.name_of(who).is_none() && world.rng.once_in(2) {
+        let text = if looks {
+            (*world.rng.pick(&["/help", "/users", "/nothing", "/Sp List", "/ai status", "/tag x"]))
+                .to_owned()
+        } else if world.model.name_of(who).is_none() && world.rng.once_in(2) {
             script.name(world)
         } else if world.rng.once_in(3) {
             script.line(world, who)

@@ -24,7 +24,7 @@ fn five_lines_in_ten_seconds_are_accepted_and_a_sixth_is_not() {
         accepted(&mut world, alice);
     }
     world.clear();
-    world.answers(alice, "hi", &["⚠ Rate limited! Wait 10 seconds."]);
+    world.answers(alice, "hi", &["⚠ Rate limited! Wait 10 seconds. 1 line was not sent."]);
     world.sees(bob, &[]);
 }
 
@@ -42,7 +42,7 @@ fn the_window_slides() {
         world.say(alice, "hi");
         accepted(&mut world, alice);
         world.advance_ms(1999);
-        world.answers(alice, "hi", &["⚠ Rate limited! Wait 1 seconds."]);
+        world.answers(alice, "hi", &["⚠ Rate limited! Wait 1 second. 1 line was not sent."]);
         world.advance_ms(1);
     }
 }
@@ -51,30 +51,115 @@ fn the_window_slides() {
 fn the_stated_wait_is_rounded_up_and_enough() {
     let mut world = World::with_rate_limit();
     let alice = world.user("alice");
-    spend(&mut world, alice);
-    for (ms, secs) in [(1, 10), (2999, 7), (1500, 6), (4499, 2), (1000, 1)] {
+    for (ms, wait) in
+        [(1, "10 seconds"), (3000, "7 seconds"), (9000, "1 second"), (9999, "1 second")]
+    {
+        spend(&mut world, alice);
         world.advance_ms(ms);
-        world.answers(alice, "hi", &[&format!("⚠ Rate limited! Wait {secs} seconds.")]);
+        let told = format!("⚠ Rate limited! Wait {wait}. 1 line was not sent.");
+        world.answers(alice, "hi", &[&told]);
+        world.advance_ms(10_000 - ms);
+        world.say(alice, "hi");
+        accepted(&mut world, alice);
+        world.advance_secs(10);
     }
-    world.advance_ms(1);
-    world.say(alice, "hi");
-    accepted(&mut world, alice);
 }
 
 #[test]
-fn a_burst_gets_the_notice_once_a_second_and_a_prompt_for_each_line() {
+fn a_burst_gets_one_notice_a_prompt_for_each_line_and_an_account() {
     let mut world = World::with_rate_limit();
     let (alice, bob) = (world.user("alice"), world.user("bob"));
     spend(&mut world, alice);
-    world.answers(alice, "hi", &["⚠ Rate limited! Wait 10 seconds."]);
+    world.answers(alice, "hi", &["⚠ Rate limited! Wait 10 seconds. 1 line was not sent."]);
     for _ in 0..9 {
         world.advance_ms(100);
         world.say(alice, "hi");
         assert_eq!(world.raw(alice), format!("{ERASE}{PROMPT}"));
     }
-    world.advance_ms(100);
-    world.answers(alice, "hi", &["⚠ Rate limited! Wait 9 seconds."]);
-    world.sees(bob, &[]);
+    // When the next line is accepted.
+    world.advance_ms(9100);
+    let [head, text] = message("alice", "hi");
+    world.answers(alice, "hi", &["⚠ 9 lines were not sent.", &head, &text]);
+    world.sees(bob, &[&head, &text]);
+    // The next refusal is a first one again.
+    world.advance_secs(10);
+    spend(&mut world, alice);
+    world.answers(alice, "hi", &["⚠ Rate limited! Wait 10 seconds. 1 line was not sent."]);
+}
+
+#[test]
+fn refused_lines_are_accounted_for_ten_seconds_after_the_last() {
+    let mut world = World::with(|settings| {
+        settings.messages_per_window = 5;
+        settings.rate_window = Duration::from_secs(60);
+    });
+    let alice = world.user("alice");
+    spend(&mut world, alice);
+    world.answers(alice, "hi", &["⚠ Rate limited! Wait 60 seconds. 1 line was not sent."]);
+    world.advance_secs(9);
+    world.answers(alice, "hi", &[]);
+    world.clear();
+    world.advance_ms(9999);
+    assert_eq!(world.raw(alice), "");
+    world.advance_ms(1);
+    world.sees(alice, &["⚠ 1 line was not sent."]);
+    // Of one alone everything has been said.
+    world.answers(alice, "hi", &["⚠ Rate limited! Wait 41 seconds. 1 line was not sent."]);
+    world.clear();
+    world.advance_secs(11);
+    assert_eq!(world.raw(alice), "");
+    // Who leaves is owed nothing, and no timer stays.
+    world.answers(alice, "hi", &["⚠ Rate limited! Wait 30 seconds. 1 line was not sent."]);
+    world.say(alice, "hi");
+    world.lose(alice);
+    world.advance_secs(300);
+    assert_eq!(world.chat.poll_timeout(), None);
+}
+
+#[test]
+fn what_only_shows_something_has_a_budget_of_its_own() {
+    let shows = [
+        "/help",
+        "/users",
+        "/lobbies",
+        "/sp LIST",
+        "/ai status",
+        "/nothing",
+        "/",
+        "/msg bob",
+        "/create x",
+        "/color blue",
+    ];
+    let mut world = World::with_rate_limit();
+    let alice = world.user("alice");
+    spend(&mut world, alice);
+    for line in [shows, shows].concat() {
+        world.say(alice, line);
+        let seen = world.raw(alice);
+        assert!(!seen.contains("Rate limited"), "{line}: {seen}");
+    }
+    world.advance_secs(1);
+    for line in shows {
+        world.say(alice, line);
+    }
+    world.sees(alice, &["⚠ Rate limited! Wait 9 seconds. 1 line was not sent."]);
+    world.advance_secs(9);
+    let seen = world.answer(alice, "/users");
+    assert_eq!(seen[0], "⚠ 9 lines were not sent.");
+    // What others hear of, or what stays, has its share of what may be said.
+    let mut world = World::with_rate_limit();
+    let alice = world.user("alice");
+    for line in ["/sp cat", "/join nowhere", "/msg nobody hi", "/color on", "/sp nothing"] {
+        world.say(alice, line);
+    }
+    world.clear();
+    world.answers(alice, "/sp", &["⚠ Rate limited! Wait 10 seconds. 1 line was not sent."]);
+    let mut world = World::new();
+    let alice = world.user("alice");
+    for _ in 0..100 {
+        world.say(alice, "/help");
+    }
+    assert!(!world.raw(alice).contains("Rate limited"));
 }
 
 #[test]
@@ -89,18 +174,18 @@ fn refused_lines_do_not_count() {
     world.advance_ms(100);
     world.clear();
     world.say(alice, "hi");
-    accepted(&mut world, alice);
+    assert_eq!(world.seen(alice)[1..], message("alice", "hi"));
 }
 
 #[test]
 fn commands_count_like_messages() {
     let mut world = World::with_rate_limit();
     let alice = world.user("alice");
-    for line in ["/help", "/users", "hi", "/sp cat", "/lobbies"] {
+    for line in ["/sp cat", "/msg bob hi", "hi", "/create x y", "/tag bob hi"] {
         world.say(alice, line);
     }
     world.clear();
-    world.answers(alice, "/users", &["⚠ Rate limited! Wait 10 seconds."]);
+    world.answers(alice, "/sp dog", &["⚠ Rate limited! Wait 10 seconds. 1 line was not sent."]);
 }
 
 #[test]
@@ -150,7 +235,7 @@ fn the_window_is_carried_over_a_reconnect_from_the_same_address() {
             world.lose(id);
         }
         let again = world.user_at("Alice", "192.0.2.1");
-        world.answers(again, "hi", &["⚠ Rate limited! Wait 6 seconds."]);
+        world.answers(again, "hi", &["⚠ Rate limited! Wait 6 seconds. 1 line was not sent."]);
     }
     world.advance_secs(6);
     let again = world.chat.find_user("alice").unwrap().0;

@@ -32,7 +32,10 @@ const NAME_ERRORS: usize = 5;
 /// How long a probed connection has to prove that it is there.
 const PROBED_FOR: Duration = Duration::from_secs(6);
 const LONGEST_MESSAGE: usize = 1000;
-const NOTICE_EVERY: Duration = Duration::from_secs(1);
+/// Lines within `rate_window` that only show something.
+const LOOKS: usize = 20;
+/// Refused lines that none follows for so long are told of.
+const REFUSED_QUIET: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
 const WRONG_PASSWORDS: usize = 3;
 
@@ -134,8 +137,8 @@ struct Client {
     picture: &'static str,
     /// The number of the lobby it is in; means nothing before a name.
     lobby: u32,
-    /// When it was last told that it is rate limited.
-    noticed: Option<Duration>,
+    /// When lines of it were refused of which it was not told all; the first one it was told of.
+    refused: Vec<Duration>,
     /// When it was last probed.
     probed: Option<Duration>,
     waiting: Option<Waiting>,
@@ -150,6 +153,7 @@ struct Client {
 enum Due {
     LoginTimeout(Who),
     IdleTimeout(Who),
+    Refused(Who),
     Gathered(u32, Way),
     Removal(u32),
 }
@@ -165,6 +169,8 @@ pub struct Model {
     lobbies_made: u32,
     /// Every line that was accepted, and whose: the name folded, and the address.
     accepted: Vec<(Duration, String, Place)>,
+    /// The same for those that only show something.
+    looked: Vec<(Duration, String, Place)>,
     wrong_passwords: Vec<(Duration, Place)>,
     /// Every question that was accepted: when, the name folded, the address.
     asked: Vec<(Duration, String, Place)>,
@@ -190,6 +196,7 @@ impl Model {
             lobbies: vec![Lobby::general()],
             lobbies_made: 0,
             accepted: Vec::new(),
+            looked: Vec::new(),
             wrong_passwords: Vec::new(),
             asked: Vec::new(),
             questions: Vec::new(),
@@ -213,7 +220,7 @@ impl Model {
             name_errors: 0,
             picture: picture::DEFAULT,
             lobby: 0,
-            noticed: None,
+            refused: Vec::new(),
             probed: None,
             waiting: None,
             owed: vec![Piece::Fixed(Fixed::Welcome)],
@@ -239,7 +246,7 @@ impl Model {
                 self.tell(who, "Disconnecting from server. Goodbye!\n");
                 self.close(who);
             }
-            _ if !self.may_speak(who) => {}
+            _ if !self.may_speak(who, line.is_some_and(talk::only_shows)) => {}
             None => self.tell(who, words::TOO_LONG),
             Some(line) if line.starts_with('/') => self.command(who, line),
             Some(line) => self.say(who, line),
@@ -293,6 +300,7 @@ impl Model {
                     self.tell(who, "You were idle for too long. Goodbye!\n");
                     self.close(who);
                 }
+                Due::Refused(who) => self.tell_refused(who),
                 Due::Gathered(lobby, way) => self.tell_gathered(lobby, way),
                 Due::Removal(lobby) => self.remove_lobby(lobby),
             }
@@ -432,28 +440,43 @@ impl Model {
     }
 
     /// Whether a line is accepted by the rate limit, which says so if it is not.
-    fn may_speak(&mut self, who: Who) -> bool {
-        let most = self.rules.messages_per_window;
+    fn may_speak(&mut self, who: Who, only_shows: bool) -> bool {
         let (name, place) = (self.folded_name(who), self.client(who).place);
-        let mut frees: Vec<_> = self
-            .accepted
+        let (most, accepted) = match only_shows {
+            true => (LOOKS, &mut self.looked),
+            false => (self.rules.messages_per_window, &mut self.accepted),
+        };
+        let mut frees: Vec<_> = accepted
             .iter()
             .filter(|line| (&line.1, line.2) == (&name, place))
             .map(|line| line.0 + self.rules.rate_window)
             .filter(|free| *free > self.now)
             .collect();
         frees.sort();
-        if most == 0 || frees.len() < most {
-            self.accepted.push((self.now, name, place));
+        if self.rules.messages_per_window == 0 || frees.len() < most {
+            accepted.push((self.now, name, place));
+            self.tell_refused(who);
             return true;
         }
         let (now, wait) = (self.now, words::secs_up(frees[frees.len() - most] - self.now));
         let client = self.client_mut(who);
-        if client.noticed.is_none_or(|at| at + NOTICE_EVERY <= now) {
-            client.noticed = Some(now);
-            client.owe(&format!("⚠ Rate limited! Wait {wait} seconds.\n"));
+        if client.refused.is_empty() {
+            let wait = words::seconds(wait);
+            client.owe(&format!("⚠ Rate limited! Wait {wait}. 1 line was not sent.\n"));
         }
+        client.refused.push(now);
         false
+    }
+
+    /// All refused lines but the first, which was told of at once.
+    fn tell_refused(&mut self, who: Who) {
+        let client = self.client_mut(who);
+        let refused = std::mem::take(&mut client.refused);
+        match refused.len() {
+            0 | 1 => {}
+            2 => client.owe("⚠ 1 line was not sent.\n"),
+            n => client.owe(&format!("⚠ {} lines were not sent.\n", n - 1)),
+        }
     }
 
     // ---- Looking things up -------------------------------------------------------------------
@@ -471,6 +494,9 @@ impl Model {
                 (Some(_), None) => None,
             })
             .collect();
+        let named = self.clients.iter().filter(|client| client.name.is_some());
+        let last_refused = named.filter_map(|client| Some((client.refused.last()?, client.who)));
+        all.extend(last_refused.map(|(at, who)| (*at + REFUSED_QUIET, Due::Refused(who))));
         for lobby in &self.lobbies {
             for way in [Way::In, Way::Out] {
                 all.extend(lobby.gathered_due(way).map(|at| (at, Due::Gathered(lobby.id, way))));

@@ -11,6 +11,24 @@ pub fn split(line: &str) -> (&str, &str) {
     (word, rest.trim())
 }
 
+/// Whether a line is a command that changes nothing and that nobody else hears of, or none at all.
+pub fn only_shows(line: &str) -> bool {
+    let (name, args) = split(line);
+    let args = args.to_lowercase();
+    if !name.starts_with('/') {
+        return false;
+    }
+    match &*name.to_lowercase() {
+        "/help" | "/users" | "/lobbies" => true,
+        "/sp" => args == "list",
+        "/ai" => args.is_empty() || args == "status",
+        "/msg" | "/tag" | "/create" => split(&args).1.is_empty(),
+        "/join" | "/setai" => args.is_empty(),
+        "/color" => args != "on" && args != "off",
+        _ => true,
+    }
+}
+
 impl Model {
     pub(super) fn command(&mut self, who: Who, line: &str) {
         let (name, args) = split(line);
