@@ -1,7 +1,8 @@
 //! The program: settings, log, start-up lines, the loop, the exit code.
 
 use std::alloc::System;
-use std::io::Write as _;
+use std::env;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -39,7 +40,7 @@ README.md lists them all. Connect with: rlwrap nc HOST 8080
 
 fn main() -> ExitCode {
     map_large_blocks();
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
     let only_check = match arguments.as_slice() {
         [] => false,
         [one] if one == "--check" => true,
@@ -153,7 +154,7 @@ fn addresses(plain: impl Iterator<Item = String>, tls: impl Iterator<Item = Stri
 }
 
 fn start_lines(config: &Config, server: &Server) -> String {
-    let banner = render::banner(&["A chat server for terminals", "rlwrap nc HOST PORT"]);
+    let banner = start_banner();
     let (plain, tls) = (server.addrs(false).next(), server.addrs(true).next());
     let protocol = match (&plain, &tls) {
         (Some(_), Some(_)) => "TCP + TLS",
@@ -168,6 +169,18 @@ fn start_lines(config: &Config, server: &Server) -> String {
         chat::GENERAL,
         ai_line(server.has_assistant()),
     )
+}
+
+/// The banner, for people: none where something else reads, and without colours where those are not
+/// wanted (no-color.org) or not understood.
+fn start_banner() -> String {
+    if !std::io::stdout().is_terminal() {
+        return String::new();
+    }
+    let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_dumb = env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    let lines = ["A chat server for terminals", "rlwrap nc HOST PORT"];
+    render::banner(&lines, !(unwanted || is_dumb))
 }
 
 /// Whether TLS could be spoken if there were a certificate.

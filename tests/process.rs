@@ -4,8 +4,10 @@
 
 mod common;
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Server, command};
@@ -150,6 +152,38 @@ fn a_signal_ends_it_with_a_goodbye_to_everybody_and_exit_code_0() {
     }
 }
 
+/// What a start writes to a terminal, up to the line that says it is ready.
+fn started_in_a_terminal(settings: &[(&str, &str)]) -> String {
+    let (terminal, inside) = terminal();
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command.env("CHAT_LISTEN", "127.0.0.1:0").env("CHAT_TLS_LISTEN", "off");
+    command.env_remove("NO_COLOR").env("TERM", "xterm").envs(settings.iter().copied());
+    let mut server = command.stdout(inside).stderr(Stdio::null()).spawn().unwrap();
+    let mut seen = String::new();
+    let mut lines = BufReader::new(terminal);
+    while !seen.contains(">> Server ready") {
+        assert!(lines.read_line(&mut seen).unwrap() > 0, "{seen}");
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
+    seen
+}
+
+#[test]
+fn banner_and_colours_are_for_terminals_that_want_them() {
+    assert!(Server::start().start_lines.starts_with("Port: "));
+    let terminal = |settings| started_in_a_terminal(settings);
+    for settings in [&[][..], &[("NO_COLOR", "")], &[("TERM", "screen")]] {
+        let seen = terminal(settings);
+        assert!(seen.contains("\x1b[36m╔═") && seen.contains("chat server for"), "{seen}");
+    }
+    for settings in [&[("NO_COLOR", "1")], &[("NO_COLOR", "0")], &[("TERM", "dumb")]] {
+        let seen = terminal(settings);
+        assert!(seen.contains("╔═") && !seen.contains('\x1b'), "{seen}");
+    }
+}
+
 #[test]
 fn what_is_owed_at_the_end_is_delivered() {
     let mut server = Server::start();
@@ -210,14 +244,20 @@ fn usr1_logs_the_state_and_hup_ends_nothing() {
     alice.expect("╰─> still here\n");
 }
 
-#[test]
-fn closing_the_terminal_ends_it_like_a_signal() {
+/// A terminal: what holds it, and what a program in it reads and writes.
+fn terminal() -> (File, File) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
     let name = ptsname(&terminal, Vec::new()).unwrap();
-    let keyboard = std::fs::File::open(name.to_str().unwrap()).unwrap();
+    let inside = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    (terminal.into(), inside)
+}
+
+#[test]
+fn closing_the_terminal_ends_it_like_a_signal() {
+    let (terminal, keyboard) = terminal();
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());
     command.stdin(keyboard);
@@ -281,15 +321,4 @@ fn the_log_tells_who_came_and_went_and_never_what_was_said() {
     for secret in ["hunter2", "confidential", "for members"] {
         assert!(!server.log().contains(secret));
     }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_log_file_that_takes_no_more_is_told_of_once_and_the_log_goes_on() {
-    let server = Server::with(&[("CHAT_LOG_FILE", "/dev/full")]);
-    server.login("alice");
-    server.expect_log("alice left from");
-    let line = server.expect_log("CHAT_LOG_FILE");
-    assert!(line.starts_with("[ERROR] CHAT_LOG_FILE: lines are lost - No space left"), "{line}");
-    assert_eq!(server.log().matches("CHAT_LOG_FILE").count(), 1);
 }

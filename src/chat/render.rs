@@ -39,37 +39,42 @@ const LETTERS: [&str; 6] = [
 /// Columns between the sides of the banner's box; the box has two more.
 const BOX_COLUMNS: usize = 68;
 
-/// The banner: a box of 70 columns, the name in block letters, and these lines below it.
+/// The banner: a box of 70 columns, the name in block letters, and these lines below it; in colours
+/// or without.
 #[must_use]
-pub fn banner(lines: &[&str]) -> String {
+pub fn banner(lines: &[&str], colors: bool) -> String {
+    let [cyan, reset] = if colors { [CYAN, RESET] } else { [""; 2] };
     let mut out = String::new();
     let mut row = |color: &str, content: &str| {
         let pad = BOX_COLUMNS.saturating_sub(text::width(content));
         let (left, right) = (pad / 2, pad - pad / 2);
         let _ = writeln!(
             out,
-            "{CYAN}║{RESET}{:left$}{color}{content}{RESET}{:right$}{CYAN}║{RESET}",
+            "{cyan}║{reset}{:left$}{color}{content}{reset}{:right$}{cyan}║{reset}",
             "", ""
         );
     };
     row("", "");
-    LETTERS.iter().for_each(|letters| row(CYAN, letters));
+    LETTERS.iter().for_each(|letters| row(cyan, letters));
     row("", "");
     lines.iter().for_each(|line| row("", line));
     row("", "");
     let bar = "═".repeat(BOX_COLUMNS);
-    format!("{CYAN}╔{bar}╗{RESET}\n{out}{CYAN}╚{bar}╝{RESET}\n")
+    format!("{cyan}╔{bar}╗{reset}\n{out}{cyan}╚{bar}╝{reset}\n")
 }
 
 /// What a newcomer gets at once.
 pub(super) fn welcome() -> Frame {
-    let mut out = banner(&[
-        "Welcome! This is a chat for terminals: type a line, press Enter.",
-        "",
-        "/help   for all commands     ",
-        "/users  to see who is here   ",
-        "/quit   to leave             ",
-    ]);
+    let mut out = banner(
+        &[
+            "Welcome! This is a chat for terminals: type a line, press Enter.",
+            "",
+            "/help   for all commands     ",
+            "/users  to see who is here   ",
+            "/quit   to leave             ",
+        ],
+        true,
+    );
     let _ = write!(
         out,
         "{GREEN}[● CONNECTED] You're live! Start chatting now...{RESET}\n\n{NAME_PROMPT}"
@@ -360,7 +365,8 @@ mod tests {
 
     #[test]
     fn the_banner_is_a_box_of_70_columns() {
-        let banner = banner(&["hello"]);
+        assert!(!banner(&["hello"], false).contains('\x1b'));
+        let banner = banner(&["hello"], true);
         let plain: Vec<_> =
             banner.lines().map(|line| line.replace(CYAN, "").replace(RESET, "")).collect();
         assert!(plain.iter().all(|line| text::width(line) == 70), "{plain:#?}");
