@@ -34,6 +34,7 @@ use crate::limits::{
     ACCEPTS_PER_TURN, EVENTS_PER_TURN, HANDSHAKES_PER_TURN, PASSWORD_SHARE, PASSWORD_SLICE,
     READ_BUFFER_BYTES, SERVE_TIME, SHUTDOWN_TIMEOUT, input_pause_bytes,
 };
+use crate::logging;
 use crate::outbox::Outboxes;
 use crate::password::{Job, Jobs, Outcome};
 use crate::rate::Connections;
@@ -531,9 +532,14 @@ impl Server {
     }
 
     /// Reads again what can change while the server runs: the certificate, for the connections to
-    /// come, and who may connect, for those that are there, too.
+    /// come, and who may connect, for those that are there, too. Opens the log's file again.
     fn reload(&mut self, now: Instant) {
         self.manager.reloading();
+        match logging::reopen() {
+            None => {}
+            Some(Ok(())) => log::info!("log file opened again"),
+            Some(Err(error)) => log::error!("the old log file stays in use - {error}"),
+        }
         match self.certificate.as_mut().map(Certificate::reload) {
             None => log::info!("hang-up signal: TLS is off, no certificate to reload"),
             Some(Ok(())) => log::info!("certificate reloaded"),
