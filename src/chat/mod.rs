@@ -119,6 +119,11 @@ pub enum Event<'a> {
         /// Why.
         reason: CloseReason,
     },
+    /// The client's address may not connect any more: it is told and closed.
+    Forbidden {
+        /// The connection.
+        id: ConnId,
+    },
     /// The time of [`Chat::poll_timeout`] has come.
     Timeout,
     /// The server ends: everybody is told and closed.
@@ -318,6 +323,7 @@ impl Chat {
             Event::Password { id, outcome } => self.password(now, id, outcome, out),
             Event::Answer { ask, answer } => self.answer(now, ask, &answer, out),
             Event::Closed { id, reason } => self.end_session(now, id, reason, out),
+            Event::Forbidden { id } => self.forbidden(now, id, out),
             Event::Timeout => self.timeouts(now, out),
             Event::Shutdown => self.shutdown(now, out),
         }
@@ -464,6 +470,14 @@ impl Chat {
         }
         let farewell = render::notice("You were idle for too long. Goodbye!");
         self.dismiss(now, id, CloseReason::IdleTimeout, Some(&farewell), out);
+    }
+
+    fn forbidden(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
+        let below_the_prompt = if self.user(id).is_some() { "" } else { "\n" };
+        let farewell = render::notice(format_args!(
+            "{below_the_prompt}Your address may not connect any more. Goodbye!"
+        ));
+        self.dismiss(now, id, CloseReason::Forbidden, Some(&farewell), out);
     }
 
     fn shutdown(&mut self, now: Instant, out: &mut Outboxes) {

@@ -1,7 +1,7 @@
 //! How a client comes in: whether it may, what a proxy says of it, and its slot.
 //!
 //! Nobody is asked for anything here but a proxy for its header. Who is refused is told why and
-//! closed as politely as any other, but for addresses that may not connect at all.
+//! closed as politely as any other, but for newcomers whose addresses may not connect at all.
 
 use std::fmt;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Token};
 
 use super::accept::{FULL, TOO_MANY};
-use super::conn::{Admission, Announcement, Conn};
+use super::conn::{Admission, Announcement, Conn, State};
 use super::server::Server;
 use super::tls::TlsSession;
 use super::transport::Transport;
@@ -214,7 +214,7 @@ impl Server {
         self.lose(now, id, CloseReason::NoHeader);
     }
 
-    /// Who may connect has changed: those who may not any more are closed without another word.
+    /// Who may connect has changed: those who may not any more are told so and closed.
     pub(super) fn set_access(&mut self, now: Instant, access: Access) {
         if access != self.config.access {
             log::info!("may connect: {access}");
@@ -228,7 +228,12 @@ impl Server {
             .map(|(_, conn)| conn.id)
             .collect();
         for id in forbidden {
-            self.lose(now, id, CloseReason::Forbidden);
+            // Those who have no session yet, or none any more, are no use to tell.
+            match self.conn(id).map(|conn| (conn.is_opening(), conn.state)) {
+                Some((true, _)) => self.lose(now, id, CloseReason::Forbidden),
+                Some((false, State::Open)) => self.tell_chat(now, Event::Forbidden { id }),
+                _ => {}
+            }
         }
     }
 

@@ -548,7 +548,10 @@ impl Server {
         match Config::load(&self.config.directory) {
             // Gone by mistake, more likely than not, and with it perhaps all who are denied.
             Ok(config) if self.config.has_file && !config.has_file => {
-                log::error!("the old settings stay in use - there is no .env any more");
+                log::error!(
+                    "the old settings stay in use - there is no .env any more; an empty one lifts \
+                     the lists of who may connect"
+                );
             }
             Ok(config) => {
                 self.config.has_file = config.has_file;

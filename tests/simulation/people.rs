@@ -330,7 +330,10 @@ fn paste(script: &mut Script, world: &mut World, who: Who) {
 }
 
 fn go(world: &mut World, who: Who) {
-    if world.rng.once_in(2) {
+    if world.rng.once_in(8) {
+        world.note(|| format!("{who} may not connect any more"));
+        world.forbid(who);
+    } else if world.rng.once_in(2) {
         world.note(|| format!("{who} is lost"));
         world.lose(who, CloseReason::Failed(std::io::ErrorKind::ConnectionReset));
     } else {

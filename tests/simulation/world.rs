@@ -249,6 +249,15 @@ impl World {
         self.forget(who, true);
     }
 
+    /// Its address may not connect any more.
+    pub fn forbid(&mut self, who: Who) {
+        self.tick();
+        let Some(client) = self.clients.get(&who).filter(|client| !client.flushing) else { return };
+        let id = client.id;
+        self.model.forbid(self.now, who);
+        self.tell(Event::Forbidden { id });
+    }
+
     /// Gives back what belongs to a connection. One that was `lost` has seen a beginning of what it
     /// was owed, any other all of it.
     fn forget(&mut self, who: Who, lost: bool) {

@@ -270,6 +270,17 @@ impl Model {
         self.clients.retain(|client| client.who != who);
     }
 
+    /// Its address may not connect any more.
+    pub fn forbid(&mut self, now: Duration, who: Who) {
+        self.now = now;
+        if self.is_open(who) {
+            let named = self.name_of(who).is_some();
+            let farewell = "Your address may not connect any more. Goodbye!\n";
+            self.tell(who, &format!("{}{farewell}", words::break_line(named)));
+            self.close(who);
+        }
+    }
+
     /// Everybody is told, and nobody of anybody's departure.
     pub fn shutdown(&mut self, now: Duration) {
         self.now = now;
