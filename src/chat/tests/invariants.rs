@@ -120,7 +120,7 @@ fn check(world: &World) {
         let waits = lobby.members.is_empty() && &*lobby.name != crate::chat::GENERAL;
         assert_eq!(lobby.removal.is_some(), waits, "{}", lobby.name);
     }
-    assert!(chat.timers.len() <= chat.sessions.len() + 3 * chat.lobbies.len() + 1);
+    assert!(chat.timers.len() <= 2 * chat.sessions.len() + 3 * chat.lobbies.len() + 1);
     assert!(chat.requests.is_empty());
 }
 
