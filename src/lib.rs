@@ -30,3 +30,4 @@ pub mod rate;
 pub mod refusal;
 pub mod text;
 pub mod timers;
+pub mod wrap;

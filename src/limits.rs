@@ -21,6 +21,11 @@ pub const MAX_DESCRIPTION_CHARS: usize = 200;
 pub const MAX_PASSWORD_BYTES: usize = 72;
 /// Combining marks (and joiners) that may follow one base character.
 pub const MAX_MARKS_PER_BASE: usize = 4;
+/// Columns of a row of text for a client that has not said how wide it is: what 80 hold without
+/// touching the last, behind which terminals differ.
+pub const DEFAULT_COLUMNS: u16 = 79;
+/// Columns that a client may say it has.
+pub const COLUMNS: std::ops::RangeInclusive<u16> = 20..=500;
 /// Bytes of one telnet subnegotiation that are skipped before it is taken for broken.
 pub const MAX_TELNET_SUBNEGOTIATION: usize = 1024;
 /// How long the connection of a name's holder has to acknowledge what it is sent, when the name is
@@ -148,8 +153,8 @@ pub const CONVERSATION_IDLE: Duration = Duration::from_secs(30 * 60);
 pub const ANSWER_BYTES: usize = 8 * 1024;
 /// Lines of one answer, after wrapping.
 pub const ANSWER_LINES: usize = 100;
-/// Columns of a line of an answer: with the four of the gutter, the 80 of a terminal.
-pub const ANSWER_COLUMNS: usize = 76;
+/// Columns of a line of an answer: with the four of the gutter, `DEFAULT_COLUMNS`.
+pub const ANSWER_COLUMNS: usize = 75;
 /// Tokens that the service may spend on one answer. `ANSWER_BYTES` of English are about 2000 of
 /// them; the rest is for what a model thinks before it speaks, which counts, too.
 pub const MAX_OUTPUT_TOKENS: u32 = 4096;
@@ -298,8 +303,11 @@ pub const fn max_reply_bytes(send_queue_bytes: usize) -> usize {
 }
 
 /// More than any single message takes on the screen: its text in four-byte characters, two names, a
-/// picture, colours.
-pub const MAX_RENDERED_MESSAGE: usize = MAX_MESSAGE_CHARS * 4 + 1024;
+/// picture, colours, and what rows begin and end with on the narrowest screen.
+pub const MAX_RENDERED_MESSAGE: usize = MAX_MESSAGE_CHARS * 4 + 3 * 1024;
+
+/// More than any entry of a listing takes, a lobby's description in four-byte characters included.
+pub const MAX_LISTED_BYTES: usize = MAX_DESCRIPTION_CHARS * 4 + 1024;
 
 // A client whose input is let in has room for the largest reply and a message beside it.
 const _: () = {
@@ -310,8 +318,9 @@ const _: () = {
 const _: () = assert!(TLS_SILENCE.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
 const _: () = assert!(PROBE_TIMEOUT.as_millis() < PROBE_INTERVAL.as_millis());
 // With the default bound a whole history is replayed, colours included.
-const _: () =
-    assert!(HISTORY_BYTES + HISTORY_MESSAGES * 128 <= max_reply_bytes(DEFAULT_SEND_QUEUE_BYTES));
+const _: () = assert!(
+    HISTORY_BYTES + HISTORY_MESSAGES * 128 <= max_reply_bytes(DEFAULT_SEND_QUEUE_BYTES) / 3 * 2
+);
 // A legal AI prompt, in four-byte characters behind its command, fits into a line.
 const _: () = assert!(MAX_AI_PROMPT_CHARS * 4 + "/setai ".len() < MAX_LINE_BYTES);
 const _: () = assert!(MAX_RENDERED_MESSAGE < HISTORY_BYTES);

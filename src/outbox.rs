@@ -3,8 +3,9 @@
 //! What is said is placed once, in the text of the *round*, and everybody who gets it holds a range
 //! of that text; what follows on directly only makes the range longer. So a message to a thousand
 //! people is rendered once, copied nowhere and allocates nothing, and all that a turn of the loop
-//! says to somebody leaves as one piece. A round ends when nobody holds any of it; who is slow, and
-//! would make it last, gets a copy of what he has not received ([`Outboxes::keep`]).
+//! says to somebody leaves as one piece. Who has another width, other line ends or no colours reads
+//! another text of the same round (`view`). A round ends when nobody holds any of it; a slow client
+//! that would make it last gets a copy of what it has not received ([`Outboxes::keep`]).
 //!
 //! A push never fails and never closes anything: a client that is past its bound is *doomed*, gets
 //! nothing more, and is listed for the loop to close. The prompt is erased before the first piece of
@@ -17,17 +18,24 @@ mod frame;
 mod round;
 #[cfg(test)]
 mod tests;
+mod view;
 
+use std::collections::BTreeMap;
 use std::io::IoSlice;
+use std::rc::Rc;
 
 pub use frame::Frame;
 use round::{Piece, Round};
+use view::{Edition, View};
 
 use crate::id::{ConnId, Slots};
 use crate::limits::{MAX_RENDERED_MESSAGE, ROUND_BYTES, SLICES_PER_WRITE, max_reply_bytes};
 
 /// Cyan `> `, as it stands before what a user types.
 const PROMPT: &[u8] = b"\x1b[36m> \x1b[0m";
+
+/// What a prompt says instead, with its colours: shared by all who have it.
+pub type PromptText = Rc<Vec<u8>>;
 /// Queues that grew beyond this many pieces give their room back when they are empty.
 const KEPT_PIECES: usize = 16;
 
@@ -38,8 +46,13 @@ enum Prompt {
     Hidden,
     /// Behind everything else in the queue, and none of it has left.
     Queued,
+    /// The same, below another one that the client has passed.
+    QueuedBelow,
     /// The last thing sent, though a part of it may wait.
     Shown,
+    /// The same, but the client has ended a line behind it: its cursor stands below, in the first
+    /// column, unless the prompt was drawn when the line was on its way.
+    Passed,
 }
 
 /// One client's unsent output: `rest`, then `fresh`, then the prompt if it is queued.
@@ -52,11 +65,12 @@ struct Outbox {
     fresh: Vec<Piece>,
     /// Bytes unsent.
     bytes: usize,
-    /// Colours are on; without them there is no prompt either.
-    color: bool,
+    view: View,
     /// The client has a prompt: it has a name and is not leaving.
     prompting: bool,
     prompt: Prompt,
+    /// What that says, if not the usual.
+    prompt_text: Option<PromptText>,
     /// Past its bound: takes and gives nothing any more.
     doomed: bool,
     /// Listed as dirty, or taken from that list and not at the end of its turn.
@@ -95,9 +109,17 @@ impl Outbox {
     fn hide_prompt(&mut self, round: &mut Round) {
         match std::mem::replace(&mut self.prompt, Prompt::Hidden) {
             Prompt::Hidden => {}
-            Prompt::Queued => self.bytes -= PROMPT.len(),
-            Prompt::Shown => self.hold(Round::ERASER, round),
+            Prompt::Queued => self.bytes -= self.prompt_bytes().len(),
+            Prompt::QueuedBelow => {
+                self.bytes -= self.prompt_bytes().len();
+                self.hold(Round::ERASER, round);
+            }
+            Prompt::Shown | Prompt::Passed => self.hold(Round::ERASER, round),
         }
+    }
+
+    fn prompt_bytes(&self) -> &[u8] {
+        self.prompt_text.as_ref().map_or(PROMPT, |text| text)
     }
 
     /// Adds to what is kept. Little more room is taken than is needed: for some this is all they
@@ -112,7 +134,7 @@ impl Outbox {
 
     fn keep_pieces(&mut self, round: &mut Round) {
         for piece in std::mem::take(&mut self.fresh) {
-            self.keep(round.bytes(piece, self.color));
+            self.keep(round.bytes(piece, self.view));
         }
         round.release();
     }
@@ -182,7 +204,13 @@ impl Outboxes {
     #[must_use]
     pub fn reply_room(&self, id: ConnId) -> usize {
         let room = self.limit.saturating_sub(self.unsent(id) + MAX_RENDERED_MESSAGE);
-        room.min(max_reply_bytes(self.limit))
+        let room = room.min(max_reply_bytes(self.limit));
+        // Texts that are broken into rows take more: a line end and what stands before a row for
+        // every other word, at worst.
+        match self.boxes.get(id) {
+            Some(outbox) if outbox.view.is_narrow() => room / 2,
+            _ => room / 3 * 2,
+        }
     }
 
     /// A new client, with colours and without a prompt.
@@ -193,9 +221,10 @@ impl Outboxes {
             sent: 0,
             fresh: Vec::new(),
             bytes: 0,
-            color: true,
+            view: View::COLOR,
             prompting: false,
             prompt: Prompt::Hidden,
+            prompt_text: None,
             doomed: false,
             dirty: false,
         };
@@ -219,17 +248,22 @@ impl Outboxes {
         // Held until all have it, in case that the first one is doomed.
         self.round.holders += 1;
         let (mut with_color, mut without) = (None, None);
+        let mut own = BTreeMap::new();
         for id in ids {
             let Some(outbox) = self.boxes.get_mut(*id) else { continue };
             if outbox.doomed {
                 continue;
             }
-            let placed = if outbox.color { &mut with_color } else { &mut without };
-            let piece = *placed.get_or_insert_with(|| self.round.place(frame, outbox.color));
+            let place = || self.round.place(frame, outbox.view);
+            let piece = match outbox.view.edition() {
+                Edition::Color => *with_color.get_or_insert_with(place),
+                Edition::Plain => *without.get_or_insert_with(place),
+                Edition::Own => *own.entry(outbox.view).or_insert_with(place),
+            };
             outbox.hide_prompt(&mut self.round);
             outbox.hold(piece, &mut self.round);
             // The prompt behind it fits, too.
-            if outbox.bytes + PROMPT.len() > self.limit {
+            if outbox.bytes + outbox.prompt_bytes().len() > self.limit {
                 outbox.doomed = true;
                 outbox.drop_all(&mut self.round);
                 self.doomed.push(*id);
@@ -255,6 +289,26 @@ impl Outboxes {
         }
     }
 
+    /// The same after a line that the client has ended. If its prompt is all that it is answered, the
+    /// line is not erased before it: there is nothing on it, and rlwrap, which takes what stands
+    /// behind the last line end for its prompt, would show the next letter twice.
+    pub fn line_ended(&mut self, id: ConnId) {
+        let Some(outbox) = self.boxes.get_mut(id) else { return };
+        match outbox.prompt {
+            // Who ends lines with CR has a terminal that does not move by itself.
+            Prompt::Shown if !outbox.view.crlf => {
+                outbox.prompt = Prompt::Passed;
+                if !outbox.dirty {
+                    outbox.dirty = true;
+                    self.dirty.push(id);
+                }
+            }
+            // It is on its way, or to be.
+            Prompt::Queued | Prompt::QueuedBelow | Prompt::Passed => {}
+            Prompt::Shown | Prompt::Hidden => self.redraw_prompt(id),
+        }
+    }
+
     /// Gives the client a prompt, or takes it away.
     pub fn set_prompting(&mut self, id: ConnId, prompting: bool) {
         if let Some(outbox) = self.boxes.get_mut(id) {
@@ -269,23 +323,60 @@ impl Outboxes {
         }
     }
 
+    /// Has the prompt say this from now on, or the usual.
+    pub fn set_prompt_text(&mut self, id: ConnId, text: Option<PromptText>) {
+        let Some(outbox) = self.boxes.get_mut(id) else { return };
+        outbox.hide_prompt(&mut self.round);
+        outbox.prompt_text = text;
+        if !outbox.dirty {
+            outbox.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
     /// Turns every escape sequence, and the prompt with them, on or off for what is pushed from now
     /// on.
     pub fn set_color(&mut self, id: ConnId, color: bool) {
-        let Some(outbox) = self.boxes.get_mut(id).filter(|outbox| outbox.color != color) else {
+        let Some(outbox) = self.boxes.get_mut(id).filter(|outbox| outbox.view.color != color)
+        else {
             return;
         };
-        if outbox.prompt == Prompt::Shown {
+        if outbox.prompt == Prompt::QueuedBelow {
+            outbox.bytes -= outbox.prompt_bytes().len();
+            outbox.prompt = Prompt::Passed;
+        }
+        if matches!(outbox.prompt, Prompt::Shown | Prompt::Passed) {
             // Not the erasing sequence: from here on the client reads clean lines.
             outbox.keep(b"\n");
             outbox.bytes += 1;
             outbox.prompt = Prompt::Hidden;
         }
         outbox.hide_prompt(&mut self.round);
-        if !outbox.fresh.is_empty() {
-            outbox.keep_pieces(&mut self.round);
+        self.set_view(id, |view| view.color = color);
+    }
+
+    /// Has texts that are pushed from now on broken into rows of at most so many columns, or left as
+    /// they are.
+    pub fn set_columns(&mut self, id: ConnId, columns: Option<u16>) {
+        self.set_view(id, |view| view.columns = columns);
+    }
+
+    /// Has what is pushed from now on end its lines with CR LF, or with LF.
+    pub fn set_crlf(&mut self, id: ConnId, crlf: bool) {
+        self.set_view(id, |view| view.crlf = crlf);
+    }
+
+    fn set_view(&mut self, id: ConnId, change: impl FnOnce(&mut View)) {
+        let Some(outbox) = self.boxes.get_mut(id) else { return };
+        let mut view = outbox.view;
+        change(&mut view);
+        if view != outbox.view {
+            // What it holds of the round was written for the old one.
+            if !outbox.fresh.is_empty() {
+                outbox.keep_pieces(&mut self.round);
+            }
+            outbox.view = view;
         }
-        outbox.color = color;
     }
 
     /// Whether there are clients that something was queued for, or that went past their bound, since
@@ -309,10 +400,15 @@ impl Outboxes {
     pub fn end_turn(&mut self, id: ConnId) {
         let Some(outbox) = self.boxes.get_mut(id) else { return };
         outbox.dirty = false;
-        let wanted = outbox.prompting && outbox.color && !outbox.doomed;
-        if wanted && outbox.prompt == Prompt::Hidden {
-            outbox.prompt = Prompt::Queued;
-            outbox.bytes += PROMPT.len();
+        let wanted = outbox.prompting && outbox.view.color && !outbox.doomed;
+        let queued = match outbox.prompt {
+            Prompt::Hidden => Prompt::Queued,
+            Prompt::Passed => Prompt::QueuedBelow,
+            _ => return,
+        };
+        if wanted {
+            outbox.prompt = queued;
+            outbox.bytes += outbox.prompt_bytes().len();
         }
     }
 
@@ -346,8 +442,9 @@ impl Outboxes {
     pub fn slices<'a>(&'a self, id: ConnId, into: &mut [IoSlice<'a>; SLICES_PER_WRITE]) -> usize {
         let Some(outbox) = self.boxes.get(id) else { return 0 };
         let rest = outbox.rest.get(outbox.sent..).filter(|rest| !rest.is_empty());
-        let fresh = outbox.fresh.iter().map(|piece| self.round.bytes(*piece, outbox.color));
-        let prompt = (outbox.prompt == Prompt::Queued).then_some(PROMPT);
+        let fresh = outbox.fresh.iter().map(|piece| self.round.bytes(*piece, outbox.view));
+        let queued = matches!(outbox.prompt, Prompt::Queued | Prompt::QueuedBelow);
+        let prompt = queued.then(|| outbox.prompt_bytes());
         let mut filled = 0;
         for (slot, bytes) in into.iter_mut().zip(rest.into_iter().chain(fresh).chain(prompt)) {
             *slot = IoSlice::new(bytes);
@@ -365,7 +462,8 @@ impl Outboxes {
         let left = left - outbox.advance_pieces(left, &mut self.round);
         if left > 0 {
             outbox.prompt = Prompt::Shown;
-            outbox.keep(PROMPT.get(left..).unwrap_or_default());
+            let unsent = outbox.prompt_bytes().get(left..).unwrap_or_default().to_vec();
+            outbox.keep(&unsent);
         }
     }
 

@@ -275,8 +275,9 @@ impl Visit {
             "[@_@] bob [just now]",
             "  ╰─> two",
             "[@_@] bob [just now]",
-            &format!("  ╰─> {}", &long[..94]),
-            long[94..].trim_end(),
+            &format!("  ╰─> {}", long[..72].trim_end()),
+            &format!("      {}", long[72..144].trim_end()),
+            &format!("      {}", long[144..].trim_end()),
             if redrawn { "> good eve" } else { "> " },
         ]);
         self.types("ning");
@@ -395,6 +396,23 @@ fn rlwrap_nc_draws_again_what_is_being_typed() {
     visit.quits(&[""]);
     visit.types(CTRL_D);
     visit.sees(&[ENDED, ""]);
+}
+
+#[test]
+fn rlwrap_nc_shows_what_follows_an_empty_line_once() {
+    let (Some(nc), true) = (openbsd_nc(), installed(&[SOCAT, RLWRAP])) else { return };
+    let mut visit = Visit::begin(&format!("rlwrap {nc} ADDRESS"));
+    visit.logs_in();
+    visit.meets_bob();
+    // rlwrap took the eraser before the prompt for a part of it, and showed the first letter twice.
+    for _ in 0..2 {
+        visit.types(ENTER);
+        visit.sees(&["> ", "> "]);
+        visit.types("hello");
+        visit.sees(&["> hello"]);
+        visit.types(ENTER);
+        visit.sees(&["> hello", "[@_@] alice [just now]", "  ╰─> hello", "> "]);
+    }
 }
 
 #[test]

@@ -4,7 +4,8 @@ use crate::harmless;
 use mio_chat::chat::name::{What, check_form, is_reserved};
 use mio_chat::line::MARK_ANSWER;
 
-const PROMPT: &str = "\x1b[36m> \x1b[0m";
+const PROMPT_BEGINS: &str = "\x1b[36m";
+const PROMPT_ENDS: &str = "> \x1b[0m";
 const ERASE: &str = "\r\x1b[K";
 const NAME_PROMPT: &str = "Enter your username: ";
 
@@ -28,7 +29,7 @@ const BEGIN_BEFORE_A_NAME: &[&str] = &[
 
 /// The lines of a text without prompts and colours; empty ones are left out.
 pub fn plain(text: &str) -> Vec<String> {
-    let text = text.replace(PROMPT, "").replace(ERASE, "");
+    let text = without_prompts(text).replace(ERASE, "");
     let mut parts = text.split('\x1b');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -37,6 +38,20 @@ pub fn plain(text: &str) -> Vec<String> {
         plain.push_str(rest);
     }
     plain.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// A prompt names the lobby, unless that is `general`.
+fn without_prompts(text: &str) -> String {
+    let mut parts = text.split(PROMPT_BEGINS);
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_name = |name: &str| name.is_empty() || check_form(name, What::Lobby).is_ok();
+        match part.split_once(PROMPT_ENDS).filter(|(name, _)| is_name(name)) {
+            Some((_, rest)) => kept.push_str(rest),
+            None => kept.extend([PROMPT_BEGINS, part]),
+        }
+    }
+    kept
 }
 
 /// Panics unless a client may have been sent these bytes. Gives what of them is text; the beginning
@@ -89,12 +104,13 @@ const BESIDES: &[&str] =
 /// The lines of one of the two, without what others may say to them.
 pub fn of_two(lines: &[String]) -> Vec<String> {
     let mut kept = Vec::new();
-    let mut lines = lines.iter();
+    let mut lines = lines.iter().peekable();
     while let Some(line) = lines.next() {
         let direct = line.starts_with("[DM] ") && line.ends_with(" —» You");
         if (direct && line != "[DM] vicb —» You") || line.starts_with("✦ ") {
-            // The text, which has a line of its own.
+            // The text, which has rows of its own.
             assert!(lines.next().is_some_and(|text| text.starts_with("  ╰─> ")));
+            while lines.next_if(|row| row.starts_with("      ")).is_some() {}
         } else if !BESIDES.iter().any(|besides| besides.eq_ignore_ascii_case(line)) {
             kept.push(line.clone());
         }

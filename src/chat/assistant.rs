@@ -216,8 +216,7 @@ impl Chat {
         if asker_is_here {
             out.push(question.asker, &render::notice("[AI] Thinking..."));
         }
-        let line = format_args!("{} asked AI: {}", question.name, question.text);
-        let line = render::lobby_line(line);
+        let line = render::question(&question.name, &question.text);
         let current = Current { lobby: at, question, shown: String::new() };
         self.assistant.current.insert(ask, current);
         self.broadcast(at, &line, out);

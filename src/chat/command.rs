@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::limits::COLUMNS;
+
 /// A well-formed command, its arguments borrowed from the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command<'a> {
@@ -56,6 +58,8 @@ pub enum Command<'a> {
     SetPrompt(Option<&'a str>),
     /// Turn escape sequences on or off.
     Color(bool),
+    /// Have texts broken into rows of at most so many columns; `None`: not at all.
+    Width(Option<u16>),
     /// Leave.
     Quit,
 }
@@ -172,6 +176,18 @@ pub static COMMANDS: &[Spec] = &[
             "on" => Some(Command::Color(true)),
             "off" => Some(Command::Color(false)),
             _ => None,
+        },
+    },
+    Spec {
+        name: "/width",
+        args: "<columns | off>",
+        help: "Say how wide your screen is, 20 to 500",
+        parse: |rest| {
+            if rest.eq_ignore_ascii_case("off") {
+                return Some(Command::Width(None));
+            }
+            let columns = rest.parse().ok().filter(|columns| COLUMNS.contains(columns))?;
+            Some(Command::Width(Some(columns)))
         },
     },
     Spec { name: "/quit", args: "", help: "Leave the server", parse: |_| Some(Command::Quit) },
@@ -314,6 +330,12 @@ mod tests {
         assert_eq!(parse("/sp LIST"), Ok(Command::ListPictures));
         assert_eq!(parse("/sp cat"), Ok(Command::Picture("cat")));
         assert_eq!(parse("/color OFF"), Ok(Command::Color(false)));
+        assert_eq!(parse("/width 45"), Ok(Command::Width(Some(45))));
+        assert_eq!(parse("/width Off"), Ok(Command::Width(None)));
+        for wrong in ["/width", "/width 19", "/width 501", "/width 99999", "/width -30"] {
+            let usage = Err(CommandError::Usage("/width", "<columns | off>"));
+            assert_eq!(parse(wrong), usage, "{wrong}");
+        }
         assert_eq!(parse("/setai Default"), Ok(Command::SetPrompt(None)));
         assert_eq!(parse("/setai be kind"), Ok(Command::SetPrompt(Some("be kind"))));
     }

@@ -13,6 +13,7 @@ use super::name::fold;
 use crate::gemini::Conversation;
 use crate::id::ConnId;
 use crate::limits::{HISTORY_BYTES, HISTORY_MESSAGES, MAX_LOBBIES, MAX_LOBBIES_PER_CREATOR};
+use crate::outbox::PromptText;
 use crate::password::PasswordHash;
 use crate::rate::AddrKey;
 
@@ -140,6 +141,8 @@ pub(super) struct Lobby {
     pub(super) conversation: Conversation,
     pub(super) asks: Asks,
     pub(super) members: Vec<ConnId>,
+    /// What the prompt of those who are here says, if not the usual.
+    pub(super) prompt_text: Option<PromptText>,
     pub(super) history: History,
     arrivals: Crowd,
     departures: Crowd,
@@ -263,6 +266,7 @@ impl Lobbies {
             conversation: Conversation::default(),
             asks: Asks::default(),
             members: Vec::new(),
+            prompt_text: None,
             history: History::default(),
             arrivals: Crowd::default(),
             departures: Crowd::default(),

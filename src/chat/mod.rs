@@ -410,7 +410,7 @@ impl Chat {
             Some(Stage::Login { .. }) => self.login_line(now, id, line, out),
             Some(Stage::Named(_)) => {
                 self.user_line(now, id, line, out);
-                out.redraw_prompt(id);
+                out.line_ended(id);
             }
         }
     }

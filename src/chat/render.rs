@@ -1,7 +1,10 @@
 //! What people see: every line the server writes, with its colours, in one place.
 //!
-//! Text from users comes in cleaned and is only placed here. The only escape sequences are SGR
-//! colours, which [`Frame`] can leave out. Owns no state.
+//! Text from users comes in cleaned, without the marks of the server's own lines (`marks`), and is
+//! only placed here. What the server says has a colour; what people said has the terminal's own and
+//! never begins a row: a long text goes on below its first letter. So no text can look like somebody
+//! else's line. The only escape sequences are SGR colours, which an outbox can leave out. Owns no
+//! state.
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
@@ -10,8 +13,8 @@ use super::command::COMMANDS;
 use super::lobby::{Entry, Lobby};
 use super::picture::PICTURES;
 use super::protocol::Protocol;
-use crate::limits::{MAX_MESSAGE_CHARS, MAX_RENDERED_MESSAGE};
-use crate::outbox::Frame;
+use crate::limits::{ANSWER_COLUMNS, DEFAULT_COLUMNS, MAX_LISTED_BYTES, MAX_MESSAGE_CHARS};
+use crate::outbox::{Frame, PromptText};
 use crate::text;
 
 const RESET: &str = "\x1b[0m";
@@ -25,6 +28,11 @@ const CYAN: &str = "\x1b[36m";
 
 /// What the name prompt says, without a newline.
 pub(super) const NAME_PROMPT: &str = "\x1b[36mEnter your username: \x1b[0m";
+
+/// What the prompt says in a lobby that is not `general`, without a newline.
+pub(super) fn prompt(lobby: &str) -> PromptText {
+    format!("{CYAN}{lobby}> {RESET}").into_bytes().into()
+}
 
 /// The name in block letters, 62 columns.
 const LETTERS: [&str; 6] = [
@@ -57,7 +65,7 @@ pub fn banner(lines: &[&str], colors: bool) -> String {
     row("", "");
     LETTERS.iter().for_each(|letters| row(cyan, letters));
     row("", "");
-    lines.iter().for_each(|line| row("", line));
+    lines.iter().for_each(|line| row(cyan, line));
     row("", "");
     let bar = "═".repeat(BOX_COLUMNS);
     format!("{cyan}╔{bar}╗{reset}\n{out}{cyan}╚{bar}╝{reset}\n")
@@ -124,8 +132,12 @@ pub(super) fn not_sent(lines: u64) -> Frame {
     notice(format_args!("⚠ {lines} {were} not sent."))
 }
 
+/// What stands before a text on the row below its sender, and the columns that takes.
+const ARROW: &str = "╰─>";
+const ARROW_COLUMNS: usize = 6;
+
 /// Writes a message as a lobby sees it, said this long ago.
-pub(super) fn message(out: &mut impl fmt::Write, entry: &Entry, age: Duration) {
+pub(super) fn message(out: &mut Frame, entry: &Entry, age: Duration) {
     let Entry { picture, sender, text, .. } = entry;
     // Nothing that is written to here can fail.
     let _ = write!(out, "{CYAN}{picture}{RESET} {BOLD}{sender}{RESET} ");
@@ -133,7 +145,9 @@ pub(super) fn message(out: &mut impl fmt::Write, entry: &Entry, age: Duration) {
         Some(tagged) => write!(out, "{MAGENTA}@{tagged}{RESET}"),
         None => write!(out, "{DIM}[{}]{RESET}", Age(age)),
     };
-    let _ = write!(out, "\n  {CYAN}╰─>{RESET} {text}\n");
+    let _ = write!(out, "\n  {CYAN}{ARROW}{RESET} ");
+    out.text(ARROW_COLUMNS, text);
+    out.push_str("\n");
 }
 
 /// A history, oldest first, as much of its end as fits into `max_bytes`; `None` if there is none.
@@ -143,20 +157,21 @@ pub(super) fn history<'a>(
     max_bytes: usize,
 ) -> Option<Frame> {
     let mut bytes = 0;
-    let mut latest: Vec<_> = entries
+    let latest: Vec<_> = entries
         .rev()
         .map(|entry| {
-            let mut text = String::new();
-            message(&mut text, entry, now.saturating_duration_since(entry.at));
-            text
+            let mut frame = Frame::default();
+            message(&mut frame, entry, now.saturating_duration_since(entry.at));
+            frame
         })
         .take_while(|message| {
             bytes += message.len();
             bytes <= max_bytes
         })
         .collect();
-    latest.reverse();
-    (!latest.is_empty()).then(|| Frame::new(latest.concat()))
+    let mut history = Frame::default();
+    latest.iter().rev().for_each(|message| history.append(message));
+    (!history.is_empty()).then_some(history)
 }
 
 /// `just now`, `5s ago`, `2m ago`, `1h ago`, `1d ago`.
@@ -176,7 +191,15 @@ impl fmt::Display for Age {
 
 /// A direct message, as one of the two sees it.
 pub(super) fn direct(from: &str, to: &str, text: &str) -> Frame {
-    Frame::new(format!("{MAGENTA}[DM] {from} —» {to}{RESET}\n  {MAGENTA}╰─>{RESET} {text}\n"))
+    told(MAGENTA, format_args!("[DM] {from} —» {to}"), text)
+}
+
+/// A line about a text, and the text below it.
+fn told(color: &str, about: impl fmt::Display, text: &str) -> Frame {
+    let mut out = Frame::new(format!("{color}{about}{RESET}\n  {color}{ARROW}{RESET} "));
+    out.text(ARROW_COLUMNS, text);
+    out.push_str("\n");
+    out
 }
 
 /// What a tagged user gets besides the message.
@@ -186,23 +209,38 @@ pub(super) fn tagged_here(by: &str) -> Frame {
 
 /// What a tagged user gets who is elsewhere.
 pub(super) fn tagged_elsewhere(by: &str, lobby: &str, text: &str) -> Frame {
-    Frame::new(format!(
-        "{YELLOW}✦ {by} tagged you in '{lobby}'{RESET}\n  {YELLOW}╰─>{RESET} {text}\n"
-    ))
+    told(YELLOW, format_args!("✦ {by} tagged you in '{lobby}'"), text)
 }
+
+/// What a lobby sees of a question to the assistant.
+pub(super) fn question(asker: &str, text: &str) -> Frame {
+    let about = format!("[LOBBY] {asker} asked AI: ");
+    let mut out = Frame::new(format!("{YELLOW}{about}{RESET}"));
+    out.text(about.len(), text);
+    out.push_str("\n");
+    out
+}
+
+/// What stands before each row of the assistant's answer, in [`GUTTER_COLUMNS`].
+const GUTTER: &str = "  \x1b[32m│\x1b[0m ";
+const GUTTER_COLUMNS: usize = 4;
+const _: () = assert!(ANSWER_COLUMNS + GUTTER_COLUMNS <= DEFAULT_COLUMNS as usize);
 
 /// A line of the assistant's answer, behind its gutter; the first one below whom it answers.
 pub(super) fn answer_line(first_to: Option<&str>, line: &str) -> Frame {
     let title =
         first_to.map_or(String::new(), |asker| format!("{GREEN}[AI Response to {asker}]{RESET}\n"));
-    Frame::new(format!("{title}  {GREEN}│{RESET} {line}\n"))
+    let mut out = Frame::new(format!("{title}{GUTTER}"));
+    out.text_behind(GUTTER_COLUMNS, GUTTER, line);
+    out.push_str("\n");
+    out
 }
 
 /// The answer to `/ai status`.
 pub(super) fn ask_status(model: &str, left: &str, answering: &str, waiting: usize) -> Frame {
     Frame::new(format!(
-        "{CYAN}=== AI ==={RESET}\nModel: {model}\nYour questions: {left}\n\
-         This lobby: {answering}, {waiting} waiting\n"
+        "{CYAN}=== AI ===\nModel: {model}\nYour questions: {left}\n\
+         This lobby: {answering}, {waiting} waiting{RESET}\n"
     ))
 }
 
@@ -213,9 +251,10 @@ pub(super) fn help() -> Frame {
     let width = rows.clone().map(|(usage, _)| usage.len()).max().unwrap_or(0);
     let mut out = format!("{CYAN}=== Commands ==={RESET}\n");
     for (usage, help) in rows {
-        let _ = writeln!(out, "  {GREEN}{usage:width$}{RESET}  {help}");
+        let _ = writeln!(out, "  {GREEN}{usage:width$}{RESET}  {CYAN}{help}{RESET}");
     }
-    out.push_str("Anything else you type is said to everybody in your lobby.\n");
+    let _ =
+        writeln!(out, "{CYAN}Anything else you type is said to everybody in your lobby.{RESET}");
     Frame::new(out)
 }
 
@@ -224,7 +263,7 @@ pub(super) fn users(lobby: &str, mut users: Vec<(&'static str, &str)>, max_bytes
     users.sort_by_cached_key(|(_, name)| name.to_ascii_lowercase());
     let title = format!("{CYAN}=== Users in '{lobby}' ({}) ==={RESET}\n", users.len());
     listing(title, max_bytes, users.iter(), |out, (picture, name)| {
-        let _ = writeln!(out, "{CYAN}{picture}{RESET} {name}");
+        let _ = writeln!(out, "{CYAN}{picture}{RESET} {BOLD}{name}{RESET}");
     })
 }
 
@@ -246,30 +285,36 @@ pub(super) fn lobbies<'a>(
         let _ = writeln!(out, "{GREEN}Lobby: {name}{RESET}");
         let _ = writeln!(
             out,
-            "  Privacy: {privacy} | AI: {ai} | Created by: {creator} | Users: {users}"
+            "{CYAN}  Privacy: {privacy} | AI: {ai} | Created by: {creator} | Users: {users}{RESET}"
         );
-        let _ = writeln!(out, "  Description: {description}");
+        let _ = write!(out, "{CYAN}{DESCRIPTION}{RESET}");
+        out.text(DESCRIPTION.len(), description);
+        out.push_str("\n");
     })
 }
 
+/// What stands before a lobby's description.
+const DESCRIPTION: &str = "  Description: ";
+
 /// A title and a row for each item, as long as they fit; then how many are left out.
 fn listing<T>(
-    mut out: String,
+    title: String,
     max_bytes: usize,
     mut items: impl Iterator<Item = T>,
-    row: impl Fn(&mut String, T),
+    row: impl Fn(&mut Frame, T),
 ) -> Frame {
-    while out.len() + MAX_RENDERED_MESSAGE < max_bytes {
+    let mut out = Frame::new(title);
+    while out.len() + MAX_LISTED_BYTES < max_bytes {
         match items.next() {
             Some(item) => row(&mut out, item),
-            None => return Frame::new(out),
+            None => return out,
         }
     }
     let left = items.count();
     if left > 0 {
-        let _ = writeln!(out, "… and {left} more");
+        let _ = writeln!(out, "{CYAN}… and {left} more{RESET}");
     }
-    Frame::new(out)
+    out
 }
 
 /// Columns that a listing may take.
@@ -290,7 +335,7 @@ pub(super) fn pictures() -> Frame {
         out.push_str(line.trim_end());
         out.push('\n');
     }
-    out.push_str("Choose one with /sp <name>.\n");
+    let _ = writeln!(out, "{CYAN}Choose one with /sp <name>.{RESET}");
     Frame::new(out)
 }
 
@@ -384,7 +429,7 @@ mod tests {
                 text: format!("number {n}"),
             })
             .collect();
-        let mut one = String::new();
+        let mut one = Frame::default();
         message(&mut one, &entries[0], Duration::ZERO);
         let one = one.len();
         let frame = history(entries.iter(), now, one * 3 + 1).unwrap();
@@ -394,7 +439,7 @@ mod tests {
 
     #[test]
     fn the_pictures_stand_in_columns_as_wide_as_they_must_be() {
-        let frame = pictures().text().to_owned();
+        let frame = pictures().as_str().to_owned();
         let rows: Vec<_> = frame
             .lines()
             .filter(|line| line.contains(GREEN))
@@ -439,9 +484,9 @@ mod tests {
         let listed = |max| {
             let frame =
                 listing("t\n".to_owned(), max, 0..3, |out, n| out.push_str(&format!("{n}\n")));
-            frame.text().to_owned()
+            frame.as_str().replace(CYAN, "").replace(RESET, "")
         };
-        let slack = MAX_RENDERED_MESSAGE;
+        let slack = MAX_LISTED_BYTES;
         assert_eq!(listed(slack + 100), "t\n0\n1\n2\n");
         // Room for one row behind the title: the others are counted.
         assert_eq!(listed(slack + 3), "t\n0\n… and 2 more\n");

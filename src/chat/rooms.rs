@@ -28,6 +28,7 @@ impl Chat {
         let Some(lobby) = self.lobbies.get_mut(to) else { return };
         let seat = lobby.members.len();
         lobby.members.push(id);
+        out.set_prompt_text(id, lobby.prompt_text.clone());
         self.timers.set(Timer::Removal(to), &mut lobby.removal, None);
         let Some(user) = self.user_mut(id) else { return };
         user.lobby = to;
@@ -220,6 +221,7 @@ impl Chat {
         let creator = Creator { session: Some(id), addr, name: creator };
         let lobby = self.lobbies.insert(name.clone(), description, password, creator);
         if let Some(made) = self.lobbies.get_mut(lobby) {
+            made.prompt_text = Some(render::prompt(name));
             let until = now + self.settings.lobby_ttl;
             self.timers.set(Timer::Removal(lobby), &mut made.removal, Some(until));
         }

@@ -167,6 +167,14 @@ impl Chat {
                 let state = if on { "on" } else { "off" };
                 out.push(id, &render::success(format_args!("Colours are {state}.")));
             }
+            Command::Width(columns) => {
+                out.set_columns(id, columns);
+                let reply = match columns {
+                    Some(columns) => format!("Texts have at most {columns} columns now."),
+                    None => "Texts are not broken into rows any more.".to_owned(),
+                };
+                out.push(id, &render::success(reply));
+            }
             // Done before the rate limit, which it is not under.
             Command::Quit => {}
         }

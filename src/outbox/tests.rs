@@ -1,10 +1,14 @@
 //! The queues of clients, and the round they share.
 
+use proptest::prelude::*;
+
 use super::round::ERASE_LINE;
 use super::*;
 use crate::limits::ROUND_BYTES;
 
 const ID: usize = 1;
+/// Bytes of a round in which nothing was said: two erasers.
+const EMPTY: usize = 2 * ERASE_LINE.len();
 
 fn id() -> ConnId {
     ConnId::new(ID, 1).unwrap()
@@ -185,10 +189,14 @@ fn who_has_no_prompt_or_is_doomed_gets_none_redrawn() {
 fn a_long_reply_has_the_room_that_is_left() {
     let limit = crate::limits::DEFAULT_SEND_QUEUE_BYTES;
     let mut out = opened(limit);
-    assert_eq!(out.reply_room(id()), max_reply_bytes(limit));
+    // What is broken into rows takes more: up to half, on narrow screens as much again.
+    assert_eq!(out.reply_room(id()), max_reply_bytes(limit) / 3 * 2);
+    out.set_columns(id(), Some(20));
+    assert_eq!(out.reply_room(id()), max_reply_bytes(limit) / 2);
+    out.set_columns(id(), None);
     out.push(id(), &Frame::new("x".repeat(limit - 10_000)));
-    assert_eq!(out.reply_room(id()), 10_000 - MAX_RENDERED_MESSAGE);
-    out.push(id(), &Frame::new("x".repeat(out.reply_room(id()))));
+    assert_eq!(out.reply_room(id()), (10_000 - MAX_RENDERED_MESSAGE) / 3 * 2);
+    out.push(id(), &Frame::new("x".repeat(10_000 - MAX_RENDERED_MESSAGE)));
     assert_eq!(out.take_doomed(), vec![]);
     assert_eq!(out.reply_room(id()), 0);
 }
@@ -211,13 +219,13 @@ fn what_is_said_to_many_stands_once_in_the_round_and_follows_on() {
     ids.iter().for_each(|id| out.open(*id));
     out.broadcast(&ids, &Frame::new("hello\n"));
     out.broadcast(&ids, &Frame::new("again\n"));
-    assert_eq!((out.round.len(), out.round.holders), (ERASE_LINE.len() + 12, 100));
+    assert_eq!((out.round.len(), out.round.holders), (EMPTY + 12, 100));
     for id in &ids {
         assert_eq!(pieces(&out, *id), ["hello\nagain\n"]);
     }
     // A former tenant of a slot gets nothing and makes nothing be placed.
     out.push(ConnId::new(5, 9).unwrap(), &Frame::new("x"));
-    assert_eq!(out.round.len(), ERASE_LINE.len() + 12);
+    assert_eq!(out.round.len(), EMPTY + 12);
 }
 
 #[test]
@@ -229,7 +237,7 @@ fn a_round_ends_when_nobody_holds_any_of_it() {
     out.keep(other(2));
     assert_eq!((out.round.holders, out.unsent(other(2))), (1, 3));
     assert_eq!(write(&mut out, 9), "c");
-    assert_eq!((out.round.holders, out.round.len()), (0, ERASE_LINE.len()));
+    assert_eq!((out.round.holders, out.round.len()), (0, EMPTY));
     // What was kept is followed by what comes, and both leave in order.
     out.broadcast(&[other(2)], &Frame::new("def"));
     assert_eq!(pieces(&out, other(2)), ["abc", "def"]);
@@ -327,4 +335,129 @@ fn the_room_of_many_pieces_is_given_back_and_that_of_few_kept() {
     assert!(room(&out) > KEPT_PIECES);
     write(&mut out, 1);
     assert_eq!(room(&out), 0);
+}
+
+#[test]
+fn the_prompt_alone_behind_an_empty_line_erases_nothing() {
+    let mut out = opened(1000);
+    out.set_prompting(id(), true);
+    turn(&mut out);
+    out.redraw_prompt(id());
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "\x1b[36m> \x1b[0m");
+    out.line_ended(id());
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "\x1b[36m> \x1b[0m");
+    // What is said before it is drawn erases: the prompt may have come while the line was typed.
+    out.line_ended(id());
+    out.push(id(), &Frame::new("a\n"));
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "\r\x1b[Ka\n\x1b[36m> \x1b[0m");
+    // Taken back it leaves the one above to be erased.
+    out.line_ended(id());
+    turn(&mut out);
+    out.line_ended(id());
+    turn(&mut out);
+    out.push(id(), &Frame::new("b\n"));
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "\r\x1b[Kb\n\x1b[36m> \x1b[0m");
+    // A terminal whose lines end with CR has not moved.
+    out.set_crlf(id(), true);
+    out.line_ended(id());
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "\r\x1b[K\x1b[36m> \x1b[0m");
+}
+
+#[test]
+fn a_prompt_may_say_something_else() {
+    let mut out = opened(100);
+    out.set_prompting(id(), true);
+    let den: PromptText = b"den> ".to_vec().into();
+    out.set_prompt_text(id(), Some(den));
+    turn(&mut out);
+    assert_eq!((out.unsent(id()), write(&mut out, 2)), (5, "de".to_owned()));
+    out.push(id(), &Frame::new("a\n"));
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "n> \r\x1b[Ka\nden> ");
+    out.set_prompt_text(id(), None);
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "\r\x1b[K\x1b[36m> \x1b[0m");
+    assert_eq!(out.unsent(id()), 0);
+}
+
+/// A message of somebody, with its text.
+fn message(text: &str) -> Frame {
+    let mut frame = Frame::new("\x1b[1mbob\x1b[0m\n  \x1b[36m>\x1b[0m ");
+    frame.text(4, text);
+    frame.push_str("\n");
+    frame
+}
+
+#[test]
+fn each_sees_texts_in_rows_of_its_own_width() {
+    let words = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen";
+    let mut out = Outboxes::new(10_000);
+    for slot in 0..6 {
+        out.open(other(slot));
+    }
+    out.set_color(other(1), false);
+    out.set_columns(other(2), Some(20));
+    out.set_columns(other(3), None);
+    out.set_crlf(other(4), true);
+    out.set_columns(other(5), Some(20));
+    let ids: Vec<_> = (0..6).map(other).collect();
+    out.broadcast(&ids, &message(words));
+    out.broadcast(&ids, &message("short"));
+    let head = "\x1b[1mbob\x1b[0m\n  \x1b[36m>\x1b[0m ";
+    let (first, second) = words.split_at(words.find(" fourteen").unwrap());
+    let broken = format!("{head}{first}\n    {}\n{head}short\n", &second[1..]);
+    let seen = |at: usize| pieces(&out, other(at)).concat();
+    assert_eq!(seen(0), broken);
+    assert_eq!(
+        seen(1),
+        broken.replace("\x1b[1m", "").replace("\x1b[36m", "").replace("\x1b[0m", "")
+    );
+    assert_eq!(seen(3), format!("{head}{words}\n{head}short\n"));
+    assert_eq!(seen(4), broken.replace('\n', "\r\n"));
+    assert_eq!(seen(2), seen(5));
+    let rows: Vec<_> = seen(2).lines().map(str::to_owned).collect();
+    assert_eq!(
+        rows[1..4],
+        ["  \x1b[36m>\x1b[0m one two three", "    four five six", "    seven eight nine"]
+    );
+    // One text for the two of one width, and none for the others once more.
+    assert_eq!(out.round.holders, 6);
+}
+
+#[test]
+fn what_waits_when_the_view_changes_was_said_before() {
+    let mut out = opened(1000);
+    out.set_prompting(id(), true);
+    out.push(id(), &Frame::new("a\n"));
+    out.set_crlf(id(), true);
+    out.push(id(), &Frame::new("b\n"));
+    out.set_crlf(id(), false);
+    out.push(id(), &Frame::new("c\n"));
+    turn(&mut out);
+    assert_eq!(write(&mut out, 4), "a\nb\r");
+    assert_eq!(write(&mut out, 99), "\nc\n\x1b[36m> \x1b[0m");
+    assert_eq!(out.round.holders, 0);
+}
+
+proptest! {
+    /// The room that a reply is given is enough, whatever its texts and the width.
+    #[test]
+    fn a_text_in_rows_takes_no_more_room_than_was_allowed(
+        words in proptest::collection::vec("[a-z]{1,80}|[日本]{1,30}|[🙂é]{1,30}", 1..60),
+        columns in 20..200u16, column in 4..16usize, crlf in any::<bool>(),
+    ) {
+        let mut frame = Frame::new("x".repeat(column));
+        frame.text(column, &words.join(" "));
+        frame.push_str("\n");
+        let view = View { color: true, crlf, columns: Some(columns) };
+        let mut seen = Vec::new();
+        view.render(&frame, &mut seen);
+        let most = if view.is_narrow() { frame.len() * 2 } else { frame.len() * 3 / 2 };
+        prop_assert!(seen.len() <= most + 16, "{} of {}", seen.len(), frame.len());
+    }
 }

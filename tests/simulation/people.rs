@@ -217,6 +217,11 @@ impl Script {
             3 => format!("two  spaces {token} inside"),
             4 => format!("  {token}  "),
             5 => format!("say \"{token}\" 日本 🙂"),
+            6 => format!(
+                "{token} {}",
+                "some words of any length and a 日本語🙂 too ".repeat(9).trim()
+            ),
+            7 => format!("  {token} x{} y", "日本".repeat(40)),
             _ => token,
         }
     }
@@ -263,7 +268,8 @@ impl Script {
                     .to_owned()
             }
             68 => (*rng.pick(&["/", "/nothing", "/helpme", "//"])).to_owned(),
-            69 => (*rng.pick(&["", "   "])).to_owned(),
+            69 => (*rng.pick(&["", "   ", "/width 45", "/width 20", "/width off", "/width 7"]))
+                .to_owned(),
             70 => format!("{words} {}", "x".repeat(1000)),
             71 => "y".repeat(9000),
             _ => words,

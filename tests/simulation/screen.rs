@@ -2,10 +2,28 @@
 //! text, colours taken off, and everything else refused.
 //!
 //! Holds the rule of the screen (SPEC, section 2): a prompt that shows is erased before anything else
-//! comes, and with colours off there is no escape sequence at all.
+//! comes, but for another prompt that answers a line of the client's own; and with colours off there is
+//! no escape sequence at all.
 
-const PROMPT: &str = "\x1b[36m> \x1b[0m";
+const CYAN: &str = "\x1b[36m";
 const ERASE: &str = "\r\x1b[K";
+
+/// The lobby that a prompt at the beginning names, if there is one, and what follows it.
+fn prompt(text: &str) -> Option<(&str, &str)> {
+    let (lobby, after) = text.strip_prefix(CYAN)?.split_once("> \x1b[0m")?;
+    is_name(lobby).then_some((lobby, after))
+}
+
+/// Whether this may be the beginning of a prompt, and is not all of it.
+fn begins_prompt(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix(CYAN) else { return CYAN.starts_with(text) };
+    let (lobby, end) = rest.split_at(rest.find('>').unwrap_or(rest.len()));
+    is_name(lobby) && "> \x1b[0m".starts_with(end) && end != "> \x1b[0m"
+}
+
+fn is_name(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
 
 /// One client's screen.
 #[derive(Default)]
@@ -14,6 +32,10 @@ pub struct Screen {
     raw: Vec<u8>,
     /// The prompt is the last thing on the screen.
     pub showing: bool,
+    /// The lobby that the last prompt named.
+    pub prompt: String,
+    /// Lines that the client has ended, less the prompts that came below another.
+    pub lines: usize,
     /// The client turned colours off.
     pub plain: bool,
     /// An escape sequence came while they were off; only the line that turns them on may hold one.
@@ -46,13 +68,15 @@ impl Screen {
         let mut text = String::new();
         let mut rest = all;
         while !rest.is_empty() {
-            if cut && (PROMPT.starts_with(rest) || ERASE.starts_with(rest)) {
+            if cut && (begins_prompt(rest) || ERASE.starts_with(rest)) {
                 break;
             }
-            if let Some(after) = rest.strip_prefix(PROMPT) {
-                assert!(!self.showing, "two prompts in a row");
+            if let Some((lobby, after)) = prompt(rest) {
                 assert!(!self.plain, "a prompt with colours off");
-                self.showing = true;
+                if std::mem::replace(&mut self.showing, true) {
+                    self.lines = self.lines.checked_sub(1).expect("two prompts in a row");
+                }
+                self.prompt = lobby.to_owned();
                 rest = after;
             } else if let Some(after) = rest.strip_prefix(ERASE) {
                 assert!(self.showing, "something erased that was not there: {all:?}");

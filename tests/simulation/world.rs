@@ -473,6 +473,7 @@ impl World {
             Line::Complete(bytes) => assert_eq!(Some(&*text::clean(bytes)), expected.as_deref()),
         }
         let said = expected.as_deref();
+        self.clients.get_mut(&who).unwrap().screen.lines += 1;
         self.laws.said(self.now, who, &self.model, &self.clients, said);
         self.model.line(self.now, who, said);
         self.note(|| format!("{who} says {}", shortened(said)));
@@ -565,11 +566,12 @@ impl World {
     /// Takes from the model what a client must see.
     fn collect(&mut self, who: Who, client: &mut Client) {
         for piece in self.model.take(who) {
-            // A history is cut to fit the queue; colours count there.
+            // A history is cut to fit the queue; colours count there, and half of the room is left
+            // for what rows take.
             let lenient = match &piece {
                 Piece::History(messages) => {
                     let bytes = piece_bytes(&piece) + COLORS * messages.len();
-                    client.stalled_since.is_some() || bytes > max_reply_bytes(self.send_queue)
+                    client.stalled_since.is_some() || bytes > max_reply_bytes(self.send_queue) / 2
                 }
                 _ => false,
             };
@@ -596,6 +598,10 @@ impl World {
             let prompting = self.model.name_of(*who).is_some() && !client.screen.plain;
             if unsent == 0 && !client.flushing {
                 assert_eq!(client.screen.showing, prompting, "the prompt of {who}");
+                let lobby = self.model.lobby_of(*who).filter(|lobby| *lobby != "general");
+                if prompting {
+                    assert_eq!(client.screen.prompt, lobby.unwrap_or_default(), "of {who}");
+                }
             }
         }
         let waiting = self.clients.values().filter(|client| client.paused).count();

@@ -5,6 +5,7 @@ use super::*;
 /// What a newcomer sees after the line of the arrival.
 fn replayed(world: &mut World) -> Vec<String> {
     let id = world.stranger();
+    world.unbroken(id);
     let name = format!("newcomer{}", world.strangers);
     world.clear();
     let seen = world.answer(id, &name);

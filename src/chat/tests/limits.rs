@@ -74,7 +74,7 @@ fn a_burst_gets_one_notice_a_prompt_for_each_line_and_an_account() {
     for _ in 0..9 {
         world.advance_ms(100);
         world.say(alice, "hi");
-        assert_eq!(world.raw(alice), format!("{ERASE}{PROMPT}"));
+        assert_eq!(world.raw(alice), PROMPT);
     }
     // When the next line is accepted.
     world.advance_ms(9100);

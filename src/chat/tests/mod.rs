@@ -337,6 +337,11 @@ impl World {
         self.seen(id)
     }
 
+    /// From now on this client sees texts in one row, however long.
+    fn unbroken(&mut self, id: ConnId) {
+        self.out.set_columns(id, None);
+    }
+
     /// Clears all screens.
     fn clear(&mut self) {
         self.screens.values_mut().for_each(Vec::clear);
@@ -350,13 +355,18 @@ impl World {
 
 /// Text without prompts and colours. There are no other escape sequences.
 fn plain(raw: &str) -> String {
-    let raw = raw.replace(PROMPT, "").replace(ERASE, "");
-    let mut parts = raw.split('\x1b');
+    let raw = raw.replace(ERASE, "");
+    let mut parts = raw.split('\x1b').peekable();
     let mut text = parts.next().unwrap().to_owned();
-    for part in parts {
+    while let Some(part) = parts.next() {
         let (color, rest) = part.strip_prefix('[').and_then(|part| part.split_once('m')).unwrap();
         assert!(color.bytes().all(|b| b.is_ascii_digit() || b == b';'), "{part:?}");
-        text.push_str(rest);
+        // A prompt names the lobby, if it is not `general`, and ends with its colour.
+        let name = rest.strip_suffix("> ").filter(|name| name.bytes().all(|b| b != b' '));
+        let reset = parts.peek().is_some_and(|next| next.starts_with("[0m"));
+        if !(color == "36" && reset && name.is_some()) {
+            text.push_str(rest);
+        }
     }
     text
 }

@@ -63,6 +63,7 @@ fn a_name_and_what_follows_it_in_one_packet_are_handled_in_order() {
 fn a_thousand_characters_are_a_message_and_one_more_are_not() {
     let mut world = World::new();
     let (alice, bob) = (world.user("alice"), world.user("bob"));
+    world.unbroken(bob);
     for letter in ["x", "é", "日", "🔥"] {
         let longest = letter.repeat(1000);
         world.say(alice, &longest);
@@ -96,6 +97,7 @@ fn a_line_beyond_8_kib_is_refused_once_and_the_connection_lives_on() {
 fn direct_and_tagged_messages_have_the_same_bound() {
     let mut world = World::new();
     let (alice, bob) = (world.user("alice"), world.user("bob"));
+    world.unbroken(bob);
     for command in ["/msg bob", "/tag bob"] {
         world.answers(alice, &format!("{command} {}", "é".repeat(1001)), &[TOO_LONG]);
         world.sees(bob, &[]);
@@ -111,7 +113,8 @@ fn an_empty_line_is_ignored_and_the_prompt_redrawn() {
     let (alice, bob) = (world.user("alice"), world.user("bob"));
     for line in ["", "   ", "\t", "\r", "\x07", "\x1b[A", "\u{200b}"] {
         world.say(alice, line);
-        assert_eq!(world.raw(alice), format!("{ERASE}{PROMPT}"), "{line:?}");
+        // Nothing to erase: the line has moved the cursor to an empty one.
+        assert_eq!(world.raw(alice), PROMPT, "{line:?}");
         assert_eq!(world.raw(bob), "");
     }
 }
@@ -180,7 +183,11 @@ fn the_prompt_follows_every_kind_of_output() {
     for line in ["/help", "/users", "/nothing", "/msg", "/sp list", "/create den x", "/join den"] {
         world.say(alice, line);
         let raw = world.raw(alice);
-        assert!(raw.starts_with(ERASE) && raw.ends_with(PROMPT), "{line}: {raw:?}");
-        assert_eq!((raw.matches(ERASE).count(), raw.matches(PROMPT).count()), (1, 1), "{line}");
+        let prompt = if line == "/join den" { "\x1b[36mden> \x1b[0m" } else { PROMPT };
+        assert!(raw.starts_with(ERASE) && raw.ends_with(prompt), "{line}: {raw:?}");
+        assert_eq!((raw.matches(ERASE).count(), raw.matches("> \x1b").count()), (1, 1), "{line}");
     }
+    // Back in general it is the usual one.
+    world.say(alice, "/join general");
+    assert!(world.raw(alice).ends_with(PROMPT));
 }

@@ -140,7 +140,7 @@ impl Model {
         };
         question.shown.push(line.to_owned());
         let lobby = question.lobby;
-        self.tell_lobby(lobby, &format!("{title}  │ {line}\n"));
+        self.tell_lobby(lobby, &format!("{title}  │ {}\n", words::said(line)));
     }
 
     /// The answer is whole; the remark is what the lobby is told of it.
@@ -206,7 +206,7 @@ impl Model {
         if self.name_of(who).is_some() {
             self.tell(who, "[AI] Thinking...\n");
         }
-        self.tell_lobby(id, &format!("[LOBBY] {asker} asked AI: {text}\n"));
+        self.tell_lobby(id, &format!("[LOBBY] {asker} asked AI: {}\n", words::said(&text)));
     }
 
     /// A question that is over; if others wait in its lobby, they wait behind the other lobbies.

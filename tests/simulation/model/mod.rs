@@ -135,6 +135,8 @@ struct Client {
     since: Duration,
     name_errors: usize,
     picture: &'static str,
+    /// What it has said of its screen.
+    columns: Option<usize>,
     /// The number of the lobby it is in; means nothing before a name.
     lobby: u32,
     /// When lines of it were refused of which it was not told all; the first one it was told of.
@@ -219,6 +221,7 @@ impl Model {
             since: now,
             name_errors: 0,
             picture: picture::DEFAULT,
+            columns: Some(79),
             lobby: 0,
             refused: Vec::new(),
             probed: None,
@@ -552,7 +555,8 @@ impl Model {
 }
 
 impl Client {
-    fn owe(&mut self, text: &str) {
+    fn owe(&mut self, told: &str) {
+        let text = &*words::laid_out(told, self.columns);
         match self.owed.last_mut() {
             Some(Piece::Text(last)) => last.push_str(text),
             _ => self.owed.push(Piece::Text(text.to_owned())),

@@ -40,7 +40,7 @@ impl Said {
             Some(tagged) => format!("@{tagged}"),
             None => format!("[{}]", words::ago(now - self.at)),
         };
-        format!("{picture} {sender} {behind}\n  ╰─> {text}\n")
+        format!("{picture} {sender} {behind}\n  ╰─> {}\n", words::said(text))
     }
 
     fn bytes(&self) -> usize {
@@ -340,7 +340,9 @@ impl Model {
         self.passes(who, &name, lobby, Way::In);
         let (now, age) = (self.now, self.rules.history_age);
         let history = self.lobby(lobby).unwrap().history(now, age);
-        let history: Vec<_> = history.iter().map(|said| said.rendered(now)).collect();
+        let columns = self.client(who).columns;
+        let shown = |said: &Said| words::laid_out(&said.rendered(now), columns);
+        let history: Vec<_> = history.iter().map(shown).collect();
         if !history.is_empty() {
             self.client_mut(who).owed.push(Piece::History(history));
         }

@@ -25,6 +25,7 @@ pub fn only_shows(line: &str) -> bool {
         "/msg" | "/tag" | "/create" => split(&args).1.is_empty(),
         "/join" | "/setai" => args.is_empty(),
         "/color" => args != "on" && args != "off",
+        "/width" => args != "off" && !matches!(args.parse(), Ok(20..=500)),
         _ => true,
     }
 }
@@ -47,6 +48,17 @@ impl Model {
                 "on" => self.tell(who, "Colours are on.\n"),
                 "off" => self.tell(who, "Colours are off.\n"),
                 _ => self.tell(who, "Usage: /color <on | off>\n"),
+            },
+            "/width" => match args.parse() {
+                Ok(columns @ 20..=500) => {
+                    self.client_mut(who).columns = Some(columns);
+                    self.tell(who, &format!("Texts have at most {columns} columns now.\n"));
+                }
+                _ if args.eq_ignore_ascii_case("off") => {
+                    self.client_mut(who).columns = None;
+                    self.tell(who, "Texts are not broken into rows any more.\n");
+                }
+                _ => self.tell(who, "Usage: /width <columns | off>\n"),
             },
             _ => self.tell(who, "Unknown command. Type /help for available commands.\n"),
         }
@@ -90,6 +102,7 @@ impl Model {
             self.tell(who, words::TOO_LONG);
         } else {
             let (from, other) = (self.name(who), self.name(to));
+            let text = words::said(text);
             self.tell(to, &format!("[DM] {from} —» You\n  ╰─> {text}\n"));
             self.tell(who, &format!("[DM] You —» {other}\n  ╰─> {text}\n"));
         }
@@ -117,6 +130,7 @@ impl Model {
         if is_here {
             self.tell(tagged, &format!("✦ {by} tagged you\n"));
         } else {
+            let text = words::said(text);
             self.tell(tagged, &format!("✦ {by} tagged you in '{place}'\n  ╰─> {text}\n"));
         }
     }
@@ -149,7 +163,7 @@ impl Model {
             text += &format!("Lobby: {}\n", lobby.name);
             text +=
                 &format!("  Privacy: {privacy} | AI: {ai} | Created by: {by} | Users: {users}\n");
-            text += &format!("  Description: {description}\n");
+            text += &format!("  Description: {}\n", words::said(description));
         }
         self.tell(who, &text);
     }

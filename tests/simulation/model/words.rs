@@ -1,4 +1,4 @@
-//! Words that more than one rule uses, and numbers as they are told. Owns no state.
+//! Words that more than one rule uses, numbers as they are told, and texts in rows. Owns no state.
 
 use std::time::Duration;
 
@@ -107,6 +107,96 @@ pub fn ago(age: Duration) -> String {
 
 pub fn seconds(n: u64) -> String {
     if n == 1 { "1 second".to_owned() } else { format!("{n} seconds") }
+}
+
+// ---- Texts in rows ---------------------------------------------------------------------------
+
+const BEGIN: char = '\u{2}';
+const END: char = '\u{3}';
+
+/// Marks what people said in what somebody is told: it is shown in rows.
+pub fn said(text: &str) -> String {
+    format!("{BEGIN}{text}{END}")
+}
+
+/// What is seen at this width of something with marked texts: the rows of each stand one below the
+/// other, behind a gutter or blanks.
+pub fn laid_out(told: &str, columns: Option<usize>) -> String {
+    let mut out = String::new();
+    for line in told.split_inclusive('\n') {
+        let Some((before, rest)) = line.split_once(BEGIN) else {
+            out += line;
+            continue;
+        };
+        let (text, after) = rest.rsplit_once(END).unwrap();
+        // All that ever stands there has one column a character.
+        let column = before.chars().count();
+        let (lead, columns) = match columns {
+            None => (String::new(), usize::MAX),
+            Some(columns) if column > 6 && 3 * column > columns => (" ".repeat(6), columns),
+            Some(columns) if before.starts_with("  │") => (before.to_owned(), columns),
+            Some(columns) => (" ".repeat(column), columns),
+        };
+        let rows = rows(text, columns.saturating_sub(column), columns - lead.chars().count());
+        out += &format!("{before}{}{after}", rows.join(&format!("\n{lead}")));
+    }
+    out
+}
+
+fn width(text: &str) -> usize {
+    // Of what is typed here only Chinese signs and emoji are wide.
+    text.chars().map(|c| if c > '\u{2e7f}' && c != '\u{fffd}' { 2 } else { 1 }).sum()
+}
+
+/// A text in rows, the first of so many columns and the others of `room`. Only a word of plain ASCII
+/// may be longer.
+fn rows(text: &str, first: usize, room: usize) -> Vec<String> {
+    let mut rows = vec![String::new()];
+    let mut gap = String::new();
+    let mut full = false;
+    for (n, word) in text.split(' ').enumerate() {
+        if n > 0 {
+            gap.push(' ');
+        }
+        for (n, part) in parts(word).iter().enumerate() {
+            if n > 0 {
+                gap.clear();
+            }
+            let here = if rows.len() == 1 { first } else { room };
+            let row = rows.last_mut().unwrap();
+            if !full && width(row) + gap.len() + width(part) <= here {
+                *row += &format!("{gap}{part}");
+            } else {
+                if !row.is_empty() || !gap.is_empty() || first < room && rows.len() == 1 {
+                    rows.push(String::new());
+                }
+                full = width(part) > room && part.is_ascii();
+                for c in part.chars() {
+                    let row = rows.last_mut().unwrap();
+                    if !full && width(row) + width(&c.to_string()) > room {
+                        rows.push(String::new());
+                    }
+                    rows.last_mut().unwrap().push(c);
+                }
+            }
+            gap.clear();
+        }
+    }
+    rows
+}
+
+/// A word in the parts that a row may end between: each wide character is one, with what follows it
+/// up to the next that stands directly behind a wide one.
+fn parts(word: &str) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for c in word.chars() {
+        let wide = |c: char| width(&c.to_string()) == 2;
+        match parts.last_mut().filter(|last| !(wide(c) && last.ends_with(wide))) {
+            Some(last) => last.push(c),
+            None => parts.push(c.to_string()),
+        }
+    }
+    parts
 }
 
 pub fn secs_up(time: Duration) -> u64 {

@@ -1,0 +1,204 @@
+//! Texts in rows: how many columns a text may take on a terminal, and where its rows end.
+//!
+//! Widths are the widest that terminals draw, so that no row goes on at the left edge of a screen
+//! where it was thought to end. Owns no state and no layout: what stands before a row is its
+//! caller's business.
+
+use unicode_width::UnicodeWidthChar as _;
+
+/// The columns that `c` takes at most, whatever stands beside it. Terminals that know nothing of
+/// emoji sequences or ligatures draw each of their characters by itself, so nothing is taken off for
+/// them: a thumb with a skin tone has 4 columns.
+#[must_use]
+pub fn columns(c: char) -> usize {
+    match c {
+        ' '..='~' => 1,
+        // Alone a letter in a box, in pairs a flag: each may be drawn as wide as a flag.
+        '\u{1f1e6}'..='\u{1f1ff}' => 2,
+        // Makes an emoji, with two columns, of a character that has one.
+        '\u{fe0f}' => 1,
+        _ => c.width().unwrap_or(0),
+    }
+}
+
+/// The columns that `text` takes at most. Never more than it has bytes.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
+/// Breaks a text without line breaks into rows: the first has `first` columns, every other `room`,
+/// at least one. Rows end at blanks, which go where a row ends, or between characters of two columns,
+/// since scripts that have those are written without blanks. A longer word that is plain ASCII stays
+/// whole, wider than its row, and alone in it, so that an address can be copied; any other is broken
+/// where the row is full.
+pub fn rows(text: &str, first: usize, room: usize) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    let mut first = Some(first);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let here = first.take().unwrap_or(room);
+        let (row, next) = row(text, here, here < room);
+        rest = next;
+        Some(row)
+    })
+}
+
+/// The first row of a text, and what follows it, if anything does. With `roomier` the next row has
+/// more room than this one: what does not fit here is better off there.
+fn row(text: &str, room: usize, roomier: bool) -> (&str, Option<&str>) {
+    // Where the row may end, and where the next one then begins.
+    let mut end: Option<(usize, usize)> = roomier.then_some((0, 0));
+    let mut used = 0;
+    let mut before = ' ';
+    for (at, c) in text.char_indices() {
+        if c.is_whitespace() {
+            if !before.is_whitespace() || at == 0 {
+                end = Some((at, at + c.len_utf8()));
+            } else if let Some((_, next)) = &mut end {
+                *next = at + c.len_utf8();
+            }
+        } else if at > 0 && !before.is_whitespace() && may_part(before, c) {
+            end = Some((at, at));
+        }
+        used += columns(c);
+        if used > room && !c.is_whitespace() {
+            return match end {
+                Some((end, next)) => (cut(text, ..end), Some(cut(text, next..))),
+                None => overlong(text, room),
+            };
+        }
+        before = c;
+    }
+    (text.trim_end(), None)
+}
+
+/// A row that begins with a word that it does not hold.
+fn overlong(text: &str, room: usize) -> (&str, Option<&str>) {
+    let word_end = text.find(char::is_whitespace).unwrap_or(text.len());
+    let word = cut(text, ..word_end);
+    if word.is_ascii() {
+        let next = cut(text, word_end..).trim_start();
+        return (word, Some(next).filter(|next| !next.is_empty()));
+    }
+    let (mut used, mut start, mut last) = (0, 0, '\0');
+    for (at, c) in word.char_indices() {
+        // What belongs to the character before it stays with that.
+        if columns(c) > 0 && c != '\u{fe0f}' && last != '\u{200d}' {
+            start = at;
+        }
+        used += columns(c);
+        if used > room && start > 0 {
+            return (cut(text, ..start), Some(cut(text, start..)));
+        }
+        last = c;
+    }
+    (word, Some(cut(text, word_end..).trim_start()).filter(|next| !next.is_empty()))
+}
+
+/// Whether a row may end between these two: both are as wide as the signs of Chinese and Japanese,
+/// and neither belongs to the other.
+fn may_part(before: char, after: char) -> bool {
+    let wide = |c: char| columns(c) == 2 && !matches!(c, '\u{1f1e6}'..='\u{1f1ff}');
+    let modifies = matches!(after, '\u{1f3fb}'..='\u{1f3ff}');
+    let closes =
+        matches!(after, '、' | '。' | '，' | '．' | '」' | '』' | '）' | '！' | '？' | '：' | '；');
+    wide(before) && wide(after) && !modifies && !closes
+}
+
+fn cut<R: std::slice::SliceIndex<str, Output = str>>(text: &str, range: R) -> &str {
+    text.get(range).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn broken(text: &str, room: usize) -> Vec<&str> {
+        rows(text, room, room).collect()
+    }
+
+    #[test]
+    fn widths_are_never_less_than_terminals_draw() {
+        for (text, columns) in [
+            ("abc", 3),
+            ("日本", 4),
+            ("e\u{301}", 1),
+            ("👍🏽", 4),
+            ("🇩🇪", 4),
+            ("❤\u{fe0f}", 2),
+            ("\u{231a}\u{fe0e}", 2),
+            ("\u{644}\u{627}", 2),
+        ] {
+            assert_eq!(width(text), columns, "{text}");
+        }
+    }
+
+    #[test]
+    fn rows_end_at_blanks() {
+        assert_eq!(broken("", 5), [""]);
+        assert_eq!(broken("one two three", 7), ["one two", "three"]);
+        assert_eq!(broken("one two  three", 8), ["one two", "three"]);
+        assert_eq!(broken("one  two", 8), ["one  two"]);
+        assert_eq!(broken("  one two", 6), ["  one", "two"]);
+        assert_eq!(broken("one\u{a0}two", 4), ["one", "two"]);
+        assert_eq!(broken("one two   ", 7), ["one two"]);
+    }
+
+    #[test]
+    fn a_long_word_is_whole_and_alone() {
+        let address = "https://example.org/a/b";
+        let text = format!("see {address} or ask");
+        assert_eq!(broken(&text, 10), ["see", address, "or ask"]);
+        assert_eq!(broken(address, 10), [address]);
+        // Behind blanks, too: they do not push it over the edge.
+        assert_eq!(broken("    123456789", 10), ["", "123456789"]);
+        // One that is no ASCII is broken where the row is full, never before a mark.
+        assert_eq!(broken("ééééé", 2), ["éé", "éé", "é"]);
+        assert_eq!(broken("e\u{301}e\u{301}e\u{301} x", 2), ["e\u{301}e\u{301}", "e\u{301}", "x"]);
+    }
+
+    #[test]
+    fn wide_characters_part_where_they_stand() {
+        assert_eq!(broken("日本語です", 4), ["日本", "語で", "す"]);
+        assert_eq!(broken("日本。語", 4), ["日", "本。", "語"]);
+        assert_eq!(broken("a👍🏽👍🏽", 5), ["a👍🏽", "👍🏽"]);
+    }
+
+    #[test]
+    fn a_first_row_without_room_is_left_to_the_next() {
+        assert_eq!(rows("longer words", 3, 8).collect::<Vec<_>>(), ["", "longer", "words"]);
+        assert_eq!(rows("a longer", 3, 8).collect::<Vec<_>>(), ["a", "longer"]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_but_blanks_is_lost_and_only_long_words_are_wider(
+            words in proptest::collection::vec(prop_oneof![
+                6 => "[a-z]{1,30}",
+                2 => "[日本語の。👍🏽🇩🇪]{1,12}",
+                1 => "[é\u{301}❤\u{fe0f}\u{200d}ß]{1,12}",
+                1 => " {1,4}",
+            ], 0..20),
+            room in 1usize..40,
+            first in 1usize..40,
+        ) {
+            let text = words.join(" ");
+            let broken: Vec<_> = rows(&text, first.min(room), room).collect();
+            let solid = |text: &str| text.replace(' ', "");
+            prop_assert_eq!(solid(&broken.concat()), solid(&text));
+            for (n, row) in broken.iter().enumerate() {
+                let room = if n == 0 { first.min(room) } else { room };
+                let whole = row.is_ascii() && !row.contains(' ');
+                let (mut letters, mut last) = (0, ' ');
+                for c in row.chars() {
+                    letters += usize::from(columns(c) > 0 && c != '\u{fe0f}' && last != '\u{200d}');
+                    last = c;
+                }
+                let single = letters <= 1;
+                prop_assert!(width(row) <= room || whole || single, "{:?} in {}", row, room);
+            }
+        }
+    }
+}
