@@ -54,6 +54,10 @@ pub const CROWD_MEMBERS: usize = 50;
 pub const CROWD_SINGLE_LINES: u32 = 5;
 /// The span over which a large lobby's arrivals and departures are gathered.
 pub const CROWD_WINDOW: Duration = Duration::from_secs(1);
+/// Members that whoever enters a lobby is told of by name, as far as they fit `OTHERS_COLUMNS`.
+pub const OTHERS_NAMED: usize = 10;
+/// Columns of the line that says who is there.
+pub const OTHERS_COLUMNS: usize = 79;
 /// Wrong lobby passwords from one address within `PASSWORD_WINDOW` that lock it out.
 pub const PASSWORD_FAILURES: usize = 3;
 /// The span in which wrong passwords are counted, and how long a lock-out lasts.

@@ -216,8 +216,8 @@ fn history_is_replayed_to_whoever_enters() {
     bob.expect("Enter your username: ");
     bob.send("bob");
     let seen = bob.expect("\n> ");
-    let (joined, history) = seen.split_once("has joined the lobby\n").unwrap();
-    assert!(joined.ends_with("[LOBBY] bob "));
+    let (history, others) = seen.split_once("[LOBBY] bob has joined the lobby\n").unwrap();
+    assert_eq!(others, "1 other is here: alice\n> ");
     let expected: Vec<_> = (0..3).map(|n| format!("  ╰─> number {n}")).collect();
     let said: Vec<_> = history.lines().filter(|line| line.starts_with("  ")).collect();
     assert_eq!(said, expected);

@@ -2,6 +2,7 @@
 
 use crate::harmless;
 use mio_chat::chat::name::{What, check_form, is_reserved};
+use mio_chat::chat::picture::PICTURES;
 use mio_chat::line::MARK_ANSWER;
 
 const PROMPT_BEGINS: &str = "\x1b[36m";
@@ -76,6 +77,7 @@ pub fn check(bytes: &[u8]) -> String {
 
 /// Panics unless what came behind the banner, before the client had a name, is prompts and errors.
 pub fn check_login(lines: &[String]) {
+    let mut in_history = false;
     for (at, line) in lines.iter().enumerate() {
         let line = line.trim_start_matches(NAME_PROMPT);
         let joined = line.strip_prefix("[LOBBY] ");
@@ -85,6 +87,11 @@ pub fn check_login(lines: &[String]) {
         }
         // Who stops reading may have the beginning of a line last.
         let is_last = at == lines.len() - 1;
+        // A history comes before the arrival: heads, and texts below them.
+        in_history |= is_head(line, is_last);
+        if in_history && (is_last || line.starts_with("  ╰─> ") || is_head(line, false)) {
+            continue;
+        }
         let known = BEFORE_A_NAME
             .iter()
             .any(|known| *known == line || (is_last && known.starts_with(line)))
@@ -95,6 +102,15 @@ pub fn check_login(lines: &[String]) {
         let joins = is_last && (line.starts_with("[LOBBY] ") || "[LOBBY] ".starts_with(line));
         assert!(line.is_empty() || known || joins || cut, "{line:?}");
     }
+}
+
+/// Whether this is the first line of a message, or, cut off, may become one.
+fn is_head(line: &str, cut: bool) -> bool {
+    let begins = |picture: &str| match line.strip_prefix(picture) {
+        Some(rest) => rest.starts_with(' ') || (cut && rest.is_empty()),
+        None => cut && !line.is_empty() && picture.starts_with(line),
+    };
+    PICTURES.iter().any(|(_, picture)| begins(picture))
 }
 
 /// What may come to the two or not: the last word, and the answers to a `/tag` of another.

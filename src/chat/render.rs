@@ -13,7 +13,9 @@ use super::command::COMMANDS;
 use super::lobby::{Entry, Lobby};
 use super::picture::PICTURES;
 use super::protocol::Protocol;
-use crate::limits::{ANSWER_COLUMNS, DEFAULT_COLUMNS, MAX_LISTED_BYTES, MAX_MESSAGE_CHARS};
+use crate::limits::{
+    ANSWER_COLUMNS, DEFAULT_COLUMNS, MAX_LISTED_BYTES, MAX_MESSAGE_CHARS, OTHERS_COLUMNS,
+};
 use crate::outbox::{Frame, PromptText};
 use crate::text;
 
@@ -113,6 +115,28 @@ pub(super) fn name_error(message: impl fmt::Display) -> Frame {
 /// A line from the lobby itself.
 pub(super) fn lobby_line(message: impl fmt::Display) -> Frame {
     Frame::new(format!("{YELLOW}[LOBBY] {message}{RESET}\n"))
+}
+
+/// Who is there beside a newcomer: how many, and of these as many by name as the line has room for.
+pub(super) fn others_here(count: usize, names: &[&str]) -> Frame {
+    let are = if count == 1 { "other is" } else { "others are" };
+    let line = |named: usize| {
+        let names = names.get(..named).unwrap_or_default().join(", ");
+        match count - named {
+            0 => format!("{count} {are} here: {names}"),
+            more => format!("{count} {are} here: {names} and {more} more: /users"),
+        }
+    };
+    let fits = |named: &usize| line(*named).len() <= OTHERS_COLUMNS;
+    notice(line((1..=names.len()).rev().find(fits).unwrap_or(1)))
+}
+
+/// Which word of `/create` was taken for the password.
+pub(super) fn taken_for_password(lobby: &str, word: &str) -> Frame {
+    let word = text::clean(word.as_bytes());
+    notice(format_args!(
+        "'{word}' was taken for the password; without one: /create {lobby} no-pass <desc>"
+    ))
 }
 
 /// What is said when a line is longer than a message may be.

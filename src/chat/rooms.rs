@@ -9,8 +9,10 @@ use super::name::{self, NameError, What};
 use super::user::Waiting;
 use super::{Chat, Request, Timer, render};
 use crate::id::ConnId;
-use crate::limits::PASSWORD_FAILURES;
-use crate::limits::{MAX_DESCRIPTION_CHARS, MAX_LOBBIES_PER_CREATOR, MAX_PASSWORD_BYTES};
+use crate::limits::{
+    MAX_DESCRIPTION_CHARS, MAX_LOBBIES_PER_CREATOR, MAX_PASSWORD_BYTES, OTHERS_NAMED,
+    PASSWORD_FAILURES,
+};
 use crate::outbox::{Frame, Outboxes};
 use crate::password::{Outcome, Password, PasswordHash};
 use crate::rate::wait_secs;
@@ -23,7 +25,8 @@ impl Chat {
         out.broadcast(&lobby.members, frame);
     }
 
-    /// Seats a user in a lobby, tells everybody there, and replays what was said lately.
+    /// Seats a user in a lobby, replays what was said there lately, tells everybody, and says who is
+    /// there.
     pub(super) fn enter(&mut self, now: Instant, id: ConnId, to: LobbyId, out: &mut Outboxes) {
         let Some(lobby) = self.lobbies.get_mut(to) else { return };
         let seat = lobby.members.len();
@@ -34,13 +37,31 @@ impl Chat {
         user.lobby = to;
         user.seat = seat;
         let name = user.name.clone();
-        self.announce(now, to, id, &name, Way::Arrival, out);
         self.forget_history(now, to);
         let Some(lobby) = self.lobbies.get(to) else { return };
         if let Some(history) = render::history(lobby.history.iter(), now, out.reply_room(id)) {
             out.push(id, &history);
         }
+        if !self.announce(now, to, id, &name, Way::Arrival, out) {
+            // The others hear of it later, with that of others, or not at all.
+            out.push(id, &moved(&name, false, Way::Arrival));
+        }
+        self.tell_who_is_here(to, id, seat, out);
         out.redraw_prompt(id);
+    }
+
+    /// Tells a newcomer, who has this seat, of those who were there before: some of them by name,
+    /// since a large lobby is not to be gone through for everybody who comes.
+    fn tell_who_is_here(&self, at: LobbyId, id: ConnId, seat: usize, out: &mut Outboxes) {
+        let Some(others) = self.lobbies.get(at).and_then(|lobby| lobby.members.get(..seat)) else {
+            return;
+        };
+        let named = others.iter().take(OTHERS_NAMED);
+        let mut names: Vec<_> = named.filter_map(|other| Some(&*self.user(*other)?.name)).collect();
+        names.sort_by_cached_key(|name| name.to_ascii_lowercase());
+        if !names.is_empty() {
+            out.push(id, &render::others_here(others.len(), &names));
+        }
     }
 
     /// Takes a user out of a lobby and tells those who stay.
@@ -86,7 +107,8 @@ impl Chat {
 // ---- Telling ---------------------------------------------------------------------------------
 
 impl Chat {
-    /// Tells a lobby that somebody came or went, at once or, in a crowd, together with others.
+    /// Tells a lobby that somebody came or went, at once or, in a crowd, together with others. True if
+    /// everybody has been told.
     fn announce(
         &mut self,
         now: Instant,
@@ -95,23 +117,27 @@ impl Chat {
         name: &Rc<str>,
         way: Way,
         out: &mut Outboxes,
-    ) {
-        let Some(lobby) = self.lobbies.get_mut(at) else { return };
+    ) -> bool {
+        let Some(lobby) = self.lobbies.get_mut(at) else { return false };
         // Who came and went before anybody was told, or went and came back, is not worth a word.
         if lobby.crowd(way.opposite()).retract(id) {
-            return;
+            return false;
         }
         if lobby.crowd(way.opposite()).holds(name) {
             // Another one of the same name: what came first is told first.
             self.tell_crowd(at, way.opposite(), out);
         }
-        let Some(lobby) = self.lobbies.get_mut(at) else { return };
+        let Some(lobby) = self.lobbies.get_mut(at) else { return false };
         let members = lobby.members.len();
         let crowd = lobby.crowd(way);
         match crowd.add(now, id, name, members) {
-            Tell::Now => self.broadcast(at, &moved(name, false, way), out),
+            Tell::Now => {
+                self.broadcast(at, &moved(name, false, way), out);
+                true
+            }
             Tell::At(until) => {
                 self.timers.set(Timer::Crowd(at, way), &mut crowd.deadline, Some(until));
+                false
             }
         }
     }
@@ -188,12 +214,14 @@ impl Chat {
         let Some(password) = password else {
             return self.finish_create(now, id, &name.into(), description, None, out);
         };
+        let taken = password;
         let Some(password) = Password::new(password) else {
             return out.push(id, &password_too_long());
         };
         if let Err(error) = self.may_create(id, name) {
             return out.push(id, &cannot_create(error));
         }
+        out.push(id, &render::taken_for_password(name, taken));
         let waiting = Waiting::Create { name: name.into(), description: description.into() };
         self.wait_for_password(id, waiting, Request::HashPassword { id, password });
     }

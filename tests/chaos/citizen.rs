@@ -242,6 +242,10 @@ impl Citizen {
             self.head = Some(head);
             return Ok(());
         }
+        // Who was there already, told to whoever came.
+        if line.contains(" other is here: ") || line.contains(" others are here: ") {
+            return if self.next_own == 0 { Ok(()) } else { Err("nobody has come") };
+        }
         if let Some(news) = line.strip_prefix("[LOBBY] ") {
             return self.take_news(cast, news);
         }

@@ -102,6 +102,36 @@ fn the_newcomers_of_a_crowd_are_told_and_count_as_told() {
 }
 
 #[test]
+fn a_newcomer_in_a_crowd_is_told_of_its_own_arrival_at_once() {
+    let (mut world, watcher, ids) = lobby_of(51);
+    for n in 0..6 {
+        arrive(&mut world, &format!("new{n}"));
+    }
+    let late = world.stranger();
+    world.clear();
+    world.say(late, "late");
+    let seen = world.seen(late);
+    assert_eq!(seen[0], "[LOBBY] late has joined the lobby");
+    assert!(seen[1].starts_with("57 others are here: old00, ") && seen.len() == 2, "{seen:?}");
+    world.sees(watcher, &[]);
+    world.advance_secs(1);
+    world.sees(watcher, &["[LOBBY] new5 and late have joined the lobby"]);
+    // Of one who went and came back before anybody was told the others hear nothing.
+    world.say(ids[9], "/create den x");
+    for id in &ids[1..=6] {
+        world.say(*id, "/join den");
+    }
+    world.clear();
+    world.say(ids[6], "/join general");
+    assert_eq!(
+        world.seen(ids[6])[..2],
+        ["Joined lobby 'general'", "[LOBBY] old06 has joined the lobby"]
+    );
+    world.advance_secs(2);
+    world.sees(watcher, &[]);
+}
+
+#[test]
 fn a_newcomer_in_a_crowd_has_a_prompt_at_once() {
     let (mut world, _, _) = lobby_of(51);
     let crowd: Vec<_> = (0..15).map(|n| arrive(&mut world, &format!("new{n:02}"))).collect();

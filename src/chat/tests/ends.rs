@@ -160,7 +160,7 @@ fn too_many_passwords_at_once_are_answered_and_the_user_goes_on() {
     world.jobs.clear();
     world.kept_back.clear();
     world.handle(Event::Password { id: alice, outcome: Outcome::Busy });
-    assert_eq!(world.seen(alice).len(), 1);
+    assert_eq!(world.seen(alice).len(), 2);
     assert_eq!(world.answer(alice, "hi"), message("alice", "hi"));
 }
 

@@ -11,10 +11,49 @@ fn joining_is_told_to_the_lobby_left_and_the_one_entered() {
     world.answers(
         alice,
         "/JOIN cOdInG",
-        &["Joined lobby 'Coding'", "[LOBBY] alice has joined the lobby"],
+        &["Joined lobby 'Coding'", "[LOBBY] alice has joined the lobby", "1 other is here: carol"],
     );
     world.sees(bob, &["[LOBBY] alice has left the lobby"]);
     world.sees(carol, &["[LOBBY] alice has joined the lobby"]);
+}
+
+#[test]
+fn a_newcomer_is_told_who_is_there_by_name_as_far_as_a_row_goes() {
+    let mut world = World::new();
+    let others = |world: &mut World, name: &str| {
+        let id = world.stranger();
+        world.clear();
+        let seen = world.answer(id, name);
+        assert!(world.raw(id).is_empty() && seen.len() <= 2, "{seen:?}");
+        seen.get(1).cloned().unwrap_or_default()
+    };
+    assert_eq!(others(&mut world, "dave"), "");
+    assert_eq!(others(&mut world, "Bob"), "1 other is here: dave");
+    assert_eq!(others(&mut world, "erin"), "2 others are here: Bob, dave");
+    assert_eq!(others(&mut world, "carol"), "3 others are here: Bob, dave, erin");
+    for n in 5..=9 {
+        others(&mut world, &format!("user{n}"));
+    }
+    assert_eq!(
+        others(&mut world, "user10"),
+        "9 others are here: Bob, carol, dave, erin, user5, user6, user7, user8, user9"
+    );
+    for n in 11..40 {
+        others(&mut world, &format!("somebody-{n}"));
+    }
+    // Those of the first seats; no more than fit into 79 columns with the rest.
+    let line = others(&mut world, "last");
+    let named = "39 others are here: Bob, carol, dave, erin, user10, user5";
+    assert_eq!(line, format!("{named} and 33 more: /users"));
+    // Whose name is long is named alone.
+    let mut world = World::new();
+    for n in 10..30 {
+        others(&mut world, &format!("a-name-of-20-chars{n}"));
+    }
+    assert_eq!(
+        others(&mut world, "last"),
+        "20 others are here: a-name-of-20-chars10 and 19 more: /users"
+    );
 }
 
 #[test]

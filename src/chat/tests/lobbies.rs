@@ -80,7 +80,11 @@ fn three_arguments_make_a_private_lobby() {
     let mut world = World::new();
     let (alice, bob) = (world.user("alice"), world.user("bob"));
     let reply = "Created private lobby 'secret'. Use /join secret <password> to enter.";
-    world.answers(alice, "/create secret pw for the few", &[reply]);
+    world.answers(
+        alice,
+        "/create secret pw for the few",
+        &["'pw' was taken for the password; without one: /create secret no-pass <desc>", reply],
+    );
     assert!(listed(&mut world, bob, "  Description: for the few"));
     let private = "Lobby 'secret' is private. Use /join secret <password>";
     world.answers(bob, "/join secret", &[private]);
@@ -103,7 +107,14 @@ fn a_quoted_password_may_hold_spaces() {
     let mut world = World::new();
     let (alice, bob) = (world.user("alice"), world.user("bob"));
     let reply = "Created private lobby 'den'. Use /join den <password> to enter.";
-    world.answers(alice, "/create den \"two  words\" a den", &[reply]);
+    world.answers(
+        alice,
+        "/create den \"two  words\" a den",
+        &[
+            "'two  words' was taken for the password; without one: /create den no-pass <desc>",
+            reply,
+        ],
+    );
     assert!(listed(&mut world, alice, "  Description: a den"));
     assert_eq!(world.answer(bob, "/join den \"two  words\"")[0], "Joined lobby 'den'");
     world.say(bob, "/join general");
@@ -245,6 +256,7 @@ fn of_two_who_make_the_same_lobby_at_once_the_second_is_refused() {
     world.hold = true;
     world.say(alice, "/create den one of alice");
     world.say(bob, "/create DEN two of bob");
+    world.clear();
     world.release();
     let made = "Created private lobby 'den'. Use /join den <password> to enter.";
     world.sees(alice, &[made]);
@@ -259,6 +271,7 @@ fn a_lobby_made_in_the_meantime_is_found_after_hashing() {
     let (alice, bob) = (world.user("alice"), world.user("bob"));
     world.hold = true;
     world.say(alice, "/create den pw of alice");
+    world.clear();
     assert!(succeeded(&world.answer(bob, "/create den bobs")));
     world.release();
     world.sees(alice, &[EXISTS]);

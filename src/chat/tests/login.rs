@@ -109,7 +109,7 @@ fn a_name_that_looks_like_that_of_somebody_here_is_refused() {
     assert!(world.seen(alice)[0].starts_with("User not found"));
     world.say(alice, "/quit");
     world.clear();
-    world.answers(id, "aIice", &["[LOBBY] aIice has joined the lobby"]);
+    world.answers(id, "aIice", &["[LOBBY] aIice has joined the lobby", "1 other is here: B0"]);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_name_that_is_taken_counts_as_no_error() {
         refused(&mut world, id, "alice-", "Too much like 'alice', who is here.");
     }
     world.clear();
-    world.answers(id, "bob", &["[LOBBY] bob has joined the lobby"]);
+    world.answers(id, "bob", &["[LOBBY] bob has joined the lobby", "1 other is here: alice"]);
 }
 
 #[test]
@@ -352,6 +352,6 @@ fn everybody_in_general_sees_an_arrival_the_newcomer_included() {
     world.say(bob, "Bob");
     world.sees(alice, &["[LOBBY] Bob has joined the lobby"]);
     let raw = world.raw(bob);
-    assert_eq!(plain(&raw), "[LOBBY] Bob has joined the lobby\n");
+    assert_eq!(plain(&raw), "[LOBBY] Bob has joined the lobby\n1 other is here: alice\n");
     assert!(raw.ends_with(PROMPT));
 }

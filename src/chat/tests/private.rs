@@ -115,5 +115,6 @@ fn a_tag_from_elsewhere_is_no_history_of_the_lobby_of_the_tagged() {
     world.say(alice, "/tag bob look");
     let carol = world.stranger();
     world.clear();
-    world.answers(carol, "carol", &["[LOBBY] carol has joined the lobby"]);
+    let joined = "[LOBBY] carol has joined the lobby";
+    world.answers(carol, "carol", &[joined, "1 other is here: bob"]);
 }

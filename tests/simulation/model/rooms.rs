@@ -13,6 +13,9 @@ const HISTORY_BYTES: usize = 64 * 1024;
 const CROWD: usize = 50;
 /// So many are told one by one within `CROWD_TIME`.
 const TOLD_SINGLY: usize = 5;
+/// So many are told to a newcomer by name, if the line is no longer than `COLUMNS` with them.
+const NAMED: usize = 10;
+const COLUMNS: usize = 79;
 const CROWD_TIME: Duration = Duration::from_secs(1);
 
 /// Into a lobby or out of it.
@@ -87,6 +90,8 @@ pub struct Lobby {
     pub turns: Vec<Turn>,
     /// Its place in the order in which lobbies with a question get their turn.
     pub turn: u64,
+    /// Who sits where: a newcomer takes the next seat, and the last one that of whoever leaves.
+    seats: Vec<Who>,
     arrivals: Crowd,
     departures: Crowd,
 }
@@ -116,6 +121,7 @@ impl Lobby {
             said: Vec::new(),
             turns: Vec::new(),
             turn: 0,
+            seats: Vec::new(),
             arrivals: Crowd::default(),
             departures: Crowd::default(),
         }
@@ -201,6 +207,13 @@ impl Model {
             (None, Some(password)) => {
                 let (name, password) = (name.to_owned(), password.to_owned());
                 let description = description.to_owned();
+                self.tell(
+                    who,
+                    &format!(
+                        "'{password}' was taken for the password; without one: \
+                         /create {name} no-pass <desc>\n"
+                    ),
+                );
                 let waiting = Waiting::Create { name, password, description };
                 self.client_mut(who).waiting = Some(waiting);
             }
@@ -333,11 +346,11 @@ impl Model {
         self.enter(who, to);
     }
 
-    /// This user is in this lobby from now on: all in it are told, and the user gets its history.
+    /// This user is in this lobby from now on: it gets the history, then all in it are told, in a crowd
+    /// the user alone, and then it hears who is there.
     pub(super) fn enter(&mut self, who: Who, lobby: u32) {
         self.client_mut(who).lobby = lobby;
         let name = self.name(who);
-        self.passes(who, &name, lobby, Way::In);
         let (now, age) = (self.now, self.rules.history_age);
         let history = self.lobby(lobby).unwrap().history(now, age);
         let columns = self.client(who).columns;
@@ -346,6 +359,30 @@ impl Model {
         if !history.is_empty() {
             self.client_mut(who).owed.push(Piece::History(history));
         }
+        if !self.passes(who, &name, lobby, Way::In) {
+            self.tell(who, &passed(&[name], Way::In));
+        }
+        self.tell_who_is_here(who, lobby);
+    }
+
+    fn tell_who_is_here(&mut self, who: Who, lobby: u32) {
+        let seats = &mut self.lobby_mut(lobby).unwrap().seats;
+        let others = seats.clone();
+        seats.push(who);
+        let mut names: Vec<_> = others.iter().take(NAMED).map(|other| self.name(*other)).collect();
+        names.sort_by_key(|name| name.to_lowercase());
+        let head = match others.len() {
+            0 => return,
+            1 => "1 other is here: ".to_owned(),
+            n => format!("{n} others are here: "),
+        };
+        let line = |named: usize| match others.len() - named {
+            0 => format!("{head}{}", names[..named].join(", ")),
+            more => format!("{head}{} and {more} more: /users", names[..named].join(", ")),
+        };
+        let fits = |named: &usize| line(*named).len() <= COLUMNS;
+        let named = (2..=names.len()).filter(fits).max().unwrap_or(1);
+        self.tell(who, &format!("{}\n", line(named)));
     }
 
     /// This user is in this lobby no longer: those in it are told.
@@ -353,14 +390,18 @@ impl Model {
         let now = self.now;
         if let Some(lobby) = self.lobby_mut(lobby) {
             lobby.touched = now;
+            if let Some(seat) = lobby.seats.iter().position(|other| *other == who) {
+                lobby.seats.swap_remove(seat);
+            }
         }
         self.passes(who, name, lobby, Way::Out);
     }
 
     // ---- Crowds ------------------------------------------------------------------------------
 
-    /// Somebody has just come or gone: the lobby is told at once, or later of all together.
-    fn passes(&mut self, who: Who, name: &str, id: u32, way: Way) {
+    /// Somebody has just come or gone: the lobby is told at once, which is what is said here, or later of
+    /// all together.
+    fn passes(&mut self, who: Who, name: &str, id: u32, way: Way) -> bool {
         let (now, members) = (self.now, self.members(id).len());
         let lobby = self.lobby_mut(id).unwrap();
         let other_way = if way == Way::In { Way::Out } else { Way::In };
@@ -368,7 +409,7 @@ impl Model {
         if let Some(at) = back.gathered.iter().position(|(other, _)| *other == who) {
             // Nobody was told of the way there, so nobody is of the way back.
             back.gathered.remove(at);
-            return;
+            return false;
         }
         if back.gathered.iter().any(|(_, other)| other.eq_ignore_ascii_case(name)) {
             // Another one of the same name: what was first is told first.
@@ -382,11 +423,12 @@ impl Model {
             let began = crowd.began;
             if crowd.told.iter().filter(|told| Some(**told) >= began).count() >= TOLD_SINGLY {
                 crowd.gathered.push((who, name.to_owned()));
-                return;
+                return false;
             }
             crowd.told.push(now);
         }
         self.tell_lobby(id, &passed(&[name.to_owned()], way));
+        true
     }
 
     /// The second is over: those gathered in it are told of in one line.
