@@ -14,6 +14,7 @@
 
 pub mod chat;
 pub mod config;
+pub mod count;
 pub mod dns;
 pub mod gemini;
 pub mod http;

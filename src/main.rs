@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use cap::Cap;
 use mio_chat::chat::{self, render};
 use mio_chat::config::Config;
+use mio_chat::count::count;
 use mio_chat::logging;
 use mio_chat::net::{Ended, Heap, Plan, Server};
 
@@ -208,16 +209,17 @@ fn ai_line(enabled: bool) -> &'static str {
 
 /// What `--check` says: one line for each thing that the settings decide.
 fn summary(config: &Config, plan: &Plan) -> String {
-    let limit = |n: u64, unit: &str| match n {
-        0 => "no limit".to_owned(),
-        n => format!("{n} {unit}"),
+    let no_limit = || "no limit".to_owned();
+    let per_address = match config.max_connections_per_ip {
+        0 => no_limit(),
+        n => count(n.into(), "connection").to_string(),
     };
     let chat = &config.chat;
     let rate = match chat.messages_per_window {
-        0 => "no limit".to_owned(),
-        n => format!("{n} lines in {} s", chat.rate_window.as_secs()),
+        0 => no_limit(),
+        n => format!("{} in {} s", count(n as u64, "line"), chat.rate_window.as_secs()),
     };
-    let idle = chat.idle_timeout.map_or(0, |idle| idle.as_secs());
+    let idle = chat.idle_timeout.map_or_else(no_limit, |idle| format!("{} s", idle.as_secs()));
     let log =
         config.log_file.as_ref().map_or(String::new(), |path| format!(", {}", path.display()));
     let proxies = match config.proxies.is_empty() {
@@ -226,11 +228,11 @@ fn summary(config: &Config, plan: &Plan) -> String {
     };
     format!(
         "Would listen on: {}\n\
-         Connections: {} in all, from one address: {}\n\
+         Connections: {} in all, from one address: {per_address}\n\
          May connect: {}{proxies}\n\
          Rate limit: {rate}\n\
          History: {} s; empty lobbies removed after {} s\n\
-         Timeouts: name {} s, idle {}\n\
+         Timeouts: name {} s, idle {idle}\n\
          Unsent output of one client: {} bytes, dropped after {} s without progress\n\
          Memory: {}\n\
          Passwords: bcrypt cost {}\n\
@@ -239,15 +241,13 @@ fn summary(config: &Config, plan: &Plan) -> String {
          Settings are good.\n",
         addresses(plan.addrs(false), plan.addrs(true)),
         plan.max_connections(),
-        limit(config.max_connections_per_ip.into(), "connections"),
         config.access,
         chat.history_age.as_secs(),
         chat.lobby_ttl.as_secs(),
         chat.login_timeout.as_secs(),
-        limit(idle, "s"),
         config.send_queue_bytes,
         config.send_stall.as_secs(),
-        plan.memory().map_or("no limit".to_owned(), |bytes| format!("{} MiB", bytes >> 20)),
+        plan.memory().map_or_else(no_limit, |bytes| format!("{} MiB", bytes >> 20)),
         config.bcrypt_cost,
         config.log_level.to_string().to_lowercase(),
         tls_line(config, plan.addrs(true).next().as_deref()),

@@ -55,6 +55,9 @@ fn check_says_what_would_be_done_and_does_not_do_it() {
     ] {
         assert!(said.contains(line), "{said}");
     }
+    let one = [("CHAT_MAX_CONNECTIONS_PER_IP", "1"), ("CHAT_MESSAGES_PER_WINDOW", "1")];
+    let said = text(&run(&["--check"], &one, "").stdout);
+    assert!(said.contains("one address: 1 connection\n") && said.contains(": 1 line in 10 s\n"));
     let bad = run(&["--check"], &[("CHAT_BCRYPT_COST", "99")], "");
     assert_eq!(bad.status.code(), Some(1));
     // Beside a running server, and without making a file.

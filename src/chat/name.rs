@@ -5,6 +5,7 @@
 use std::fmt;
 use std::rc::Rc;
 
+use crate::count::count;
 use crate::limits::{LOBBY_NAME_CHARS, USERNAME_CHARS};
 
 /// Names that no user may take, nor one that looks like them: those of the server and of Rox, the
@@ -101,8 +102,9 @@ impl fmt::Display for NameError {
                 f.write_str("Username already taken, try another.")?;
                 match wait {
                     None => Ok(()),
-                    Some(1) => f.write_str(" If it was you: try again in 1 second."),
-                    Some(secs) => write!(f, " If it was you: try again in {secs} seconds."),
+                    Some(secs) => {
+                        write!(f, " If it was you: try again in {}.", count(*secs, "second"))
+                    }
                 }
             }
             Self::TooMuchLike(name) => write!(f, "Too much like '{name}', who is here."),

@@ -13,6 +13,7 @@ use super::command::COMMANDS;
 use super::lobby::{Entry, Lobby};
 use super::picture::PICTURES;
 use super::protocol::Protocol;
+use crate::count::count;
 use crate::limits::{
     ANSWER_COLUMNS, DEFAULT_COLUMNS, MAX_LISTED_BYTES, MAX_MESSAGE_CHARS, OTHERS_COLUMNS,
 };
@@ -146,14 +147,14 @@ pub(super) fn too_long() -> Frame {
 
 /// The refusal of a line that came too soon.
 pub(super) fn rate_limited(secs: u64) -> Frame {
-    let seconds = if secs == 1 { "second" } else { "seconds" };
-    notice(format_args!("⚠ Rate limited! Wait {secs} {seconds}. 1 line was not sent."))
+    let wait = count(secs, "second");
+    notice(format_args!("⚠ Rate limited! Wait {wait}. 1 line was not sent."))
 }
 
 /// So many lines came too soon that nobody was told of.
 pub(super) fn not_sent(lines: u64) -> Frame {
-    let were = if lines == 1 { "line was" } else { "lines were" };
-    notice(format_args!("⚠ {lines} {were} not sent."))
+    let were = if lines == 1 { "was" } else { "were" };
+    notice(format_args!("⚠ {} {were} not sent.", count(lines, "line")))
 }
 
 /// What stands before a text on the row below its sender, and the columns that takes.

@@ -8,6 +8,7 @@ use super::lobby::{CreateError, Creator, LobbyId};
 use super::name::{self, NameError, What};
 use super::user::Waiting;
 use super::{Chat, Request, Timer, render};
+use crate::count::count;
 use crate::id::ConnId;
 use crate::limits::{
     MAX_DESCRIPTION_CHARS, MAX_LOBBIES_PER_CREATOR, MAX_PASSWORD_BYTES, OTHERS_NAMED,
@@ -331,8 +332,8 @@ impl Chat {
         let Some(session) = self.sessions.get(id) else { return true };
         let Some(wait) = self.wrong_passwords.wait(now, session.addr) else { return false };
         self.refusal_log.note(now, session.peer.ip(), "locked out of private lobbies");
-        let secs = wait_secs(wait);
-        let error = format_args!("Too many wrong passwords. Try again in {secs} seconds.");
+        let wait = count(wait_secs(wait), "second");
+        let error = format_args!("Too many wrong passwords. Try again in {wait}.");
         out.push(id, &render::error(error));
         true
     }

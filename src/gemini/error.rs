@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::Secret;
+use crate::count::count;
 use crate::limits::{MAX_CAUSE_CHARS, MAX_STATED_WAIT};
 use crate::rate::wait_secs;
 use crate::text;
@@ -165,11 +166,8 @@ impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RateLimited(Some(wait), _) => {
-                let (secs, s) = match wait_secs(*wait) {
-                    1 => (1, ""),
-                    secs => (secs, "s"),
-                };
-                write!(f, "The AI's rate limit is reached. Try again in {secs} second{s}.")
+                let wait = count(wait_secs(*wait), "second");
+                write!(f, "The AI's rate limit is reached. Try again in {wait}.")
             }
             Self::RateLimited(None, _) => {
                 f.write_str("The AI's rate limit is reached. Try again in a minute.")

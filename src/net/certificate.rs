@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::accept::StartError;
 use crate::config::TlsFiles;
+use crate::count::count;
 
 /// What is wrong with the files. `Display` is one line that names the variable and the file.
 #[derive(Debug)]
@@ -184,15 +185,17 @@ fn warn_if_out_of_date(path: &Path, chain: &[CertificateDer<'_>]) {
         algorithms,
     );
     let Err(Error::InvalidCertificate(error)) = verdict else { return };
-    let days = |from: UnixTime, to: UnixTime| to.as_secs().saturating_sub(from.as_secs()) / 86_400;
+    let days = |from: UnixTime, to: UnixTime| {
+        count(to.as_secs().saturating_sub(from.as_secs()) / 86_400, "day")
+    };
     let path = path.display();
     match error {
         Invalid::ExpiredContext { time, not_after } => {
-            log::warn!("{CERT}: {path} expired {} days ago", days(not_after, time));
+            log::warn!("{CERT}: {path} expired {} ago", days(not_after, time));
         }
         Invalid::NotValidYetContext { time, not_before } => {
             let days = days(time, not_before);
-            log::warn!("{CERT}: {path} is valid only in {days} days; is the clock right?");
+            log::warn!("{CERT}: {path} is valid only in {days}; is the clock right?");
         }
         _ => {}
     }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::conn::State;
 use super::server::Server;
 use crate::chat::CloseReason;
+use crate::count::count;
 use crate::id::ConnId;
 use crate::limits::{
     FORGET_HALF_INTERVAL, GIVE_BACK_DELAY, LONG_STOOD, MUCH_HELD, PROGRAM_BYTES, SOME_HELD,
@@ -88,7 +89,7 @@ impl Memory {
     fn tell_closed(&mut self) {
         let closed = std::mem::take(&mut self.closed);
         if closed > 0 {
-            log::warn!("memory was full - {closed} connections were closed");
+            log::warn!("memory was full - closed: {}", count(closed as u64, "connection"));
         }
     }
 

@@ -28,6 +28,7 @@ use super::service::{self, Manager};
 use crate::chat::assistant::Answer;
 use crate::chat::{Chat, CloseReason, Event, Request};
 use crate::config::Config;
+use crate::count::count;
 use crate::gemini::Ending;
 use crate::id::{ConnId, MAX_SLOTS, reserved_token};
 use crate::limits::{
@@ -296,7 +297,8 @@ impl Server {
             self.longest_turn = self.longest_turn.max(clock.duration_since(now));
             if self.shutdown.is_some_and(|until| self.conns.is_empty() || until <= clock) {
                 if !self.conns.is_empty() {
-                    log::warn!("{} connections did not close in time", self.conns.len());
+                    let open = count(self.conns.len() as u64, "connection");
+                    log::warn!("{open} did not close in time");
                 }
                 return Ok(Ended::Gracefully);
             }
@@ -569,7 +571,7 @@ impl Server {
     }
 
     fn begin_shutdown(&mut self, now: Instant) {
-        log::info!("shutting down - {} connections", self.conns.len());
+        log::info!("shutting down - {}", count(self.conns.len() as u64, "connection"));
         self.manager.stopping(now);
         self.acceptor.close();
         self.shutdown = Some(now + SHUTDOWN_TIMEOUT);

@@ -79,7 +79,7 @@ pub fn break_line(named: bool) -> &'static str {
 }
 
 pub fn too_many_wrong_passwords(wait: Duration) -> String {
-    format!("Too many wrong passwords. Try again in {} seconds.\n", secs_up(wait))
+    format!("Too many wrong passwords. Try again in {}.\n", seconds(secs_up(wait)))
 }
 
 /// `alice has`, `alice and bob have`, `alice, bob and 1 other have`.
