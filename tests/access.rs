@@ -133,13 +133,13 @@ fn who_is_cut_off_over_tls_or_reads_late_is_told_so() {
     let mut late = server.login("late");
     let text = "x".repeat(900);
     for n in 0..100 {
-        alice.send(&format!("{n} {text}"));
-        alice.expect(&format!("╰─> {n} "));
+        alice.send(&format!("{n}-{text}"));
+        alice.expect(&format!("╰─> {n}-"));
     }
     reload(&server, "CHAT_DENY_FROM=127.0.0.0/8\n");
     assert!(alice.read_to_end().ends_with(CUT_OFF));
     let seen = late.read_to_end();
-    assert!((0..100).all(|n| seen.contains(&format!("╰─> {n} x"))) && seen.ends_with(CUT_OFF));
+    assert!((0..100).all(|n| seen.contains(&format!("╰─> {n}-x"))) && seen.ends_with(CUT_OFF));
     assert!(Client::new(shaking).read_raw_to_end().is_empty());
 }
 

@@ -194,14 +194,14 @@ fn what_is_owed_at_the_end_is_delivered() {
     let mut alice = server.login("alice");
     let text = "x".repeat(900);
     for n in 0..200 {
-        alice.send(&format!("{n} {text}"));
-        alice.expect(&format!("╰─> {n} "));
+        alice.send(&format!("{n}-{text}"));
+        alice.expect(&format!("╰─> {n}-"));
     }
     server.signal(Signal::TERM);
     server.expect_log("shutting down");
     let seen = slow.read_to_end();
     for n in 0..200 {
-        assert!(seen.contains(&format!("╰─> {n} x")), "message {n} is lost");
+        assert!(seen.contains(&format!("╰─> {n}-x")), "message {n} is lost");
     }
     assert!(seen.ends_with("Server is shutting down. Goodbye!\n"));
     drop((slow, alice));
