@@ -21,6 +21,7 @@ use crate::dns::NameServer;
 use crate::limits::{DEFAULT_SEND_QUEUE_BYTES, MIN_MEMORY_MB, MIN_SEND_QUEUE_BYTES};
 use crate::network::{Access, Networks};
 use crate::password::COSTS;
+use crate::tunnel::{self, NO_PROXY_VARIABLES, PROXY_VARIABLES, Proxy};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +93,8 @@ pub struct Gemini {
     pub questions_per_hour: usize,
     /// `CHAT_NAMESERVERS`; if empty, those of the resolver file.
     pub nameservers: Vec<NameServer>,
+    /// `HTTPS_PROXY` and `NO_PROXY`: what its connections go through.
+    pub proxy: Option<Proxy>,
 }
 
 /// A value that is never shown, not even in debug output.
@@ -99,6 +102,10 @@ pub struct Gemini {
 pub struct Secret(String);
 
 impl Secret {
+    pub(crate) fn new(value: String) -> Self {
+        Self(value)
+    }
+
     /// The value itself, for the one place that sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -220,7 +227,7 @@ impl Config {
         let mut environment = HashMap::new();
         for (name, value) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if is_ours(&name) {
+            if is_ours(&name) || is_of_proxies(&name) {
                 let value = value.into_string().map_err(|_| ConfigError::NotText(name.clone()))?;
                 environment.insert(name, value);
             }
@@ -240,7 +247,7 @@ impl Config {
         }
         // Here it may be another program's.
         let mut unknown: Vec<_> =
-            environment.into_keys().filter(|name| !known.contains(name)).collect();
+            environment.into_keys().filter(|name| is_ours(name) && !known.contains(name)).collect();
         unknown.sort_unstable();
         Ok(Self { directory: directory.to_owned(), has_file, unknown, ..config })
     }
@@ -332,6 +339,20 @@ impl Gemini {
             port: 443,
             path: String::new(),
         };
+        let base_url = vars.read(
+            "GEMINI_BASE_URL",
+            base_url,
+            "https://host[:port][/path], or http:// with a loopback address",
+            |text| text.parse().ok(),
+        )?;
+        // Others use these variables, too: what is wrong with them matters where they are used here.
+        let proxy = match key.is_some() && base_url.https {
+            true => Proxy::find(|name| vars.get(name), &base_url.host).map_err(|name| {
+                // There may be a password in it.
+                ConfigError::Value(name, None, tunnel::ALLOWED.to_owned())
+            })?,
+            false => None,
+        };
         Ok(Self {
             key,
             model: vars.read(
@@ -343,12 +364,8 @@ impl Gemini {
                     text.bytes().all(usual).then(|| text.to_owned())
                 },
             )?,
-            base_url: vars.read(
-                "GEMINI_BASE_URL",
-                base_url,
-                "https://host[:port][/path], or http:// with a loopback address",
-                |text| text.parse().ok(),
-            )?,
+            base_url,
+            proxy,
             ca_file: vars.path("GEMINI_CA_FILE"),
             questions_per_hour: vars.number("GEMINI_QUESTIONS_PER_HOUR", 20, 0..=10_000)?,
             nameservers: vars.read("CHAT_NAMESERVERS", Vec::new(), "ip[:port],…", nameservers)?,
@@ -361,6 +378,11 @@ fn is_ours(name: &str) -> bool {
     let starts_with =
         |start: &str| name.get(..start.len()).is_some_and(|text| text.eq_ignore_ascii_case(start));
     starts_with("CHAT_") || starts_with("GEMINI_")
+}
+
+/// Whether a variable of this name says how programs in general reach the network.
+fn is_of_proxies(name: &str) -> bool {
+    PROXY_VARIABLES.contains(&name) || NO_PROXY_VARIABLES.contains(&name)
 }
 
 /// The variables in the text of a `.env` file, the last of each name, as a shell has it.
@@ -581,6 +603,26 @@ mod tests {
         let ttl = |value| parse(&[("CHAT_LOBBY_TTL_SECS", value)]).map(|c| c.chat.lobby_ttl);
         assert_eq!(ttl("31536000"), Ok(Duration::from_secs(31_536_000)));
         assert!(ttl("31536001").is_err());
+    }
+
+    #[test]
+    fn a_proxy_that_would_be_used_has_to_be_one_that_can_be() {
+        let key = ("GEMINI_API_KEY", "k");
+        let proxy = |more: &[(&str, &str)]| {
+            let config = parse(&[&[key], more].concat())?;
+            assert!(!format!("{config:?}").contains("s3cret"));
+            Ok::<_, String>(config.gemini.proxy.map(|proxy| proxy.to_string()))
+        };
+        let good = ("HTTPS_PROXY", "http://me:s3cret@proxy.example:3128");
+        assert_eq!(proxy(&[good]), Ok(Some("proxy.example:3128 (HTTPS_PROXY)".to_owned())));
+        assert_eq!(proxy(&[good, ("NO_PROXY", "googleapis.com")]), Ok(None));
+        assert_eq!(proxy(&[good, ("GEMINI_BASE_URL", "http://127.0.0.1:1")]), Ok(None));
+        let bad = ("https_proxy", "socks5://me:s3cret@proxy:1");
+        let error = "https_proxy: cannot use its value; allowed: http://[user:password@]host[:port] \
+                     (no https:// and no socks5:// proxy)";
+        assert_eq!(proxy(&[bad]), Err(error.to_owned()));
+        assert_eq!(proxy(&[bad, ("NO_PROXY", "*")]), Ok(None));
+        assert!(parse(&[bad]).is_ok(), "without a key nothing goes out");
     }
 
     #[test]

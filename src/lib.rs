@@ -31,4 +31,5 @@ pub mod rate;
 pub mod refusal;
 pub mod text;
 pub mod timers;
+pub mod tunnel;
 pub mod wrap;

@@ -168,7 +168,7 @@ fn start_lines(config: &Config, server: &Server) -> String {
          >> Server ready - Waiting for connections...\n",
         plain.or(tls).unwrap_or_default(),
         chat::GENERAL,
-        ai_line(server.has_assistant()),
+        ai_line(config, server.has_assistant()),
     )
 }
 
@@ -203,8 +203,12 @@ fn tls_line(config: &Config, addr: Option<&str>) -> String {
 }
 
 /// The start-up line about the assistant.
-fn ai_line(enabled: bool) -> &'static str {
-    if enabled { "[✓] AI features enabled" } else { "[!] AI features disabled (no API key)" }
+fn ai_line(config: &Config, enabled: bool) -> String {
+    match &config.gemini.proxy {
+        _ if !enabled => "[!] AI features disabled (no API key)".to_owned(),
+        None => "[✓] AI features enabled".to_owned(),
+        Some(proxy) => format!("[✓] AI features enabled, through the proxy {proxy}"),
+    }
 }
 
 /// What `--check` says: one line for each thing that the settings decide.
@@ -251,6 +255,6 @@ fn summary(config: &Config, plan: &Plan) -> String {
         config.bcrypt_cost,
         config.log_level.to_string().to_lowercase(),
         tls_line(config, plan.addrs(true).next().as_deref()),
-        ai_line(plan.has_assistant()),
+        ai_line(config, plan.has_assistant()),
     )
 }

@@ -144,6 +144,13 @@ impl Call {
         }
     }
 
+    /// There is none to be had since the proxy on the way does not allow it.
+    pub fn handle_proxy_refused(&mut self, cause: &str) {
+        if self.state == State::Opening {
+            self.fail(AskError::ProxyRefused(Cause::new(cause)));
+        }
+    }
+
     /// Bytes came.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
         let mut input = bytes;

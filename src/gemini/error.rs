@@ -88,6 +88,8 @@ pub enum AskError {
     TimedOut(Cause),
     /// The service cannot be reached, or the connection was lost.
     NoNetwork(Cause),
+    /// The proxy on the way does not let the request through.
+    ProxyRefused(Cause),
     /// What came back is no answer.
     Unusable(Cause),
     /// There is no such model, or no longer.
@@ -154,6 +156,7 @@ impl AskError {
             Self::AnswerBlocked(reason) => format!("answer blocked: {}", reason.code()),
             Self::TimedOut(cause) => format!("timed out: {cause}"),
             Self::NoNetwork(cause) => format!("no connection: {cause}"),
+            Self::ProxyRefused(cause) => format!("not let through: {cause}"),
             Self::Unusable(cause) => format!("unusable answer: {cause}"),
             Self::ModelNotFound(cause) => format!("model not found: {cause}"),
             Self::Overloaded(cause) => format!("service failing: {cause}"),
@@ -184,6 +187,9 @@ impl fmt::Display for AskError {
             }
             Self::TimedOut(_) => f.write_str("The AI took too long to answer. Try again later."),
             Self::NoNetwork(_) => f.write_str("The AI cannot be reached. Try again later."),
+            Self::ProxyRefused(_) => f.write_str(
+                "The AI cannot be reached: this server's proxy does not let it through.",
+            ),
             Self::Unusable(_) => f.write_str("The AI gave no usable answer. Try again."),
             Self::ModelNotFound(_) => {
                 f.write_str("The AI model of this server is not available any more.")

@@ -1,9 +1,10 @@
-//! The way to a connection: the race of a host's addresses, and what comes first on the winner.
+//! The way to a connection: the race of a host's addresses, then a tunnel through the proxy if that host
+//! is one.
 //!
 //! Never waits; an address that does not answer is left for the next one.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use mio::{Interest, Token};
 use super::link::Link;
 use super::outbound::{Active, Outbound, Stage};
 use crate::limits::{CONNECT_ATTEMPT_DELAY, CONNECT_TIMEOUT, MAX_CONNECT_ADDRESSES};
+use crate::tunnel::{Reply, Tunnel};
 
 /// The race of a few addresses (RFC 8305, section 5).
 pub(super) struct Connecting {
@@ -22,6 +24,16 @@ pub(super) struct Connecting {
     next: Instant,
     until: Instant,
     error: String,
+}
+
+/// A proxy that is asked for a tunnel.
+pub(super) struct Tunnelling {
+    token: Token,
+    stream: TcpStream,
+    unsent: Vec<u8>,
+    tunnel: Tunnel,
+    /// Until when it may take.
+    pub(super) until: Instant,
 }
 
 impl Connecting {
@@ -70,10 +82,9 @@ impl Outbound {
             connecting.next = now + CONNECT_ATTEMPT_DELAY;
             let token = self.token();
             let interest = Interest::READABLE | Interest::WRITABLE;
-            let begun =
-                TcpStream::connect(SocketAddr::new(addr, self.url.port)).and_then(|mut stream| {
-                    self.registry.register(&mut stream, token, interest).map(|()| stream)
-                });
+            let begun = TcpStream::connect(SocketAddr::new(addr, self.next_hop().1)).and_then(
+                |mut stream| self.registry.register(&mut stream, token, interest).map(|()| stream),
+            );
             match begun {
                 Ok(stream) => connecting.attempts.push((token, stream)),
                 Err(error) => {
@@ -91,13 +102,59 @@ impl Outbound {
             false => "connecting took too long".to_owned(),
         };
         active.stage = Stage::Nothing;
-        active.call.handle_open_failed(&cause);
+        active.call.handle_open_failed(&self.way(&cause));
         true
+    }
+
+    /// Why there is no connection, with the proxy's name if that is where the way ends.
+    pub(super) fn way(&self, cause: &str) -> String {
+        match &self.proxy {
+            Some(proxy) => format!("proxy {proxy}: {cause}"),
+            None => cause.to_owned(),
+        }
     }
 
     fn connected(&self, now: Instant, active: &mut Active, token: Token, stream: TcpStream) {
         // Small requests, sent in one piece: nothing is gained by waiting for more.
         let _ = stream.set_nodelay(true);
+        match &self.proxy {
+            Some(proxy) => {
+                let (unsent, tunnel) = proxy.request(&self.url.host, self.url.port);
+                let until = now + CONNECT_TIMEOUT;
+                let tunnelling = Tunnelling { token, stream, unsent, tunnel, until };
+                active.stage = Stage::Tunnelling(Box::new(tunnelling));
+            }
+            None => self.speak(now, active, token, stream),
+        }
+    }
+
+    /// Goes on with asking the proxy for a tunnel. True if that came to something.
+    pub(super) fn tunnel(&self, now: Instant, active: &mut Active) -> bool {
+        let Stage::Tunnelling(tunnelling) = &mut active.stage else { return false };
+        let (cause, is_its_will) = match tunnelling.exchange() {
+            Ok(Reply::Unfinished) if now < tunnelling.until => return false,
+            Ok(Reply::Unfinished) => ("it took too long to answer".to_owned(), false),
+            Ok(Reply::Refused(cause, is_its_will)) => (cause, is_its_will),
+            Err(error) => (error.to_string(), false),
+            Ok(Reply::Open) => {
+                let stage = std::mem::replace(&mut active.stage, Stage::Nothing);
+                if let Stage::Tunnelling(tunnelling) = stage {
+                    self.speak(now, active, tunnelling.token, tunnelling.stream);
+                }
+                return true;
+            }
+        };
+        active.stage = Stage::Nothing;
+        let cause = self.way(&cause);
+        match is_its_will {
+            true => active.call.handle_proxy_refused(&cause),
+            false => active.call.handle_open_failed(&cause),
+        }
+        true
+    }
+
+    /// Begins to speak to the service itself, over a stream that leads to it.
+    fn speak(&self, now: Instant, active: &mut Active, token: Token, stream: TcpStream) {
         match Link::new(token, stream, self.tls.as_ref()) {
             Ok(link) => {
                 let handshaking = link.is_handshaking();
@@ -109,6 +166,34 @@ impl Outbound {
             Err(error) => {
                 active.stage = Stage::Nothing;
                 active.call.handle_open_failed(&error);
+            }
+        }
+    }
+}
+
+impl Tunnelling {
+    /// Sends and receives as far as that goes at once.
+    fn exchange(&mut self) -> io::Result<Reply> {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(n) => drop(self.unsent.drain(..n)),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let mut bytes = [0; 4096];
+        loop {
+            let n = match self.stream.read(&mut bytes) {
+                Ok(0) => return Err(io::Error::other("it closed the connection")),
+                Ok(n) => n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Reply::Unfinished),
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            };
+            let reply = self.tunnel.receive(bytes.get(..n).unwrap_or_default());
+            if reply != Reply::Unfinished {
+                return Ok(reply);
             }
         }
     }

@@ -59,7 +59,7 @@ impl Outbound {
         let Some(result) = lookup.outcome() else { return false };
         let result = result.map(<[IpAddr]>::to_vec);
         if let Err(error) = &result {
-            log::debug!("look-up of {} - {error}", self.url.host);
+            log::debug!("look-up of {} - {error}", self.next_hop().0);
         }
         self.resolver.remember(now, lookup);
         self.resolved(now, active, result);
@@ -99,7 +99,8 @@ impl Outbound {
             }
             Err(error) => {
                 active.stage = Stage::Nothing;
-                active.call.handle_open_failed(&format!("{}: {error}", self.url.host));
+                let host = self.next_hop().0;
+                active.call.handle_open_failed(&self.way(&format!("{host}: {error}")));
             }
         }
     }

@@ -18,7 +18,7 @@ use rustls::pki_types::ServerName;
 
 use super::accept::StartError;
 use super::certificate;
-use super::dial::Connecting;
+use super::dial::{Connecting, Tunnelling};
 use super::files::ResolverFiles;
 use super::link::Link;
 use super::lookups::Query;
@@ -28,6 +28,7 @@ use crate::dns::{Lookup, LookupStart, Resolver};
 use crate::gemini::{Action, AskError, Call, Ending, head, path};
 use crate::id::{ConnId, tagged_token};
 use crate::limits::{ASKS_AT_ONCE, IDLE_LINK_TIMEOUT};
+use crate::tunnel::Proxy;
 
 /// The reserved token value of all sockets in here; each has another number above it.
 const OUTBOUND: usize = 8;
@@ -45,6 +46,8 @@ pub(super) struct Outbound {
     pub(super) url: BaseUrl,
     path: String,
     key: Secret,
+    /// What connections go through.
+    pub(super) proxy: Option<Proxy>,
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     pub(super) resolver: Resolver,
     files: ResolverFiles,
@@ -71,6 +74,8 @@ pub(super) enum Stage {
     Nothing,
     Resolving(Box<Lookup>, Vec<Query>),
     Connecting(Connecting),
+    /// Connected to the proxy, which is asked for the rest of the way.
+    Tunnelling(Box<Tunnelling>),
     /// Connected, and verified when the handshake is done; until when that may take.
     Open(Link, Instant),
 }
@@ -111,6 +116,7 @@ impl Assistant {
         Ok(Outbound {
             path: path(&self.gemini.base_url.path, &self.gemini.model),
             url: self.gemini.base_url,
+            proxy: self.gemini.proxy,
             key: self.key,
             tls: self.tls,
             resolver,
@@ -164,6 +170,7 @@ impl Outbound {
                 Stage::Nothing => None,
                 Stage::Resolving(lookup, _) => lookup.poll_timeout(),
                 Stage::Connecting(connecting) => Some(connecting.poll_timeout()),
+                Stage::Tunnelling(tunnelling) => Some(tunnelling.until),
                 Stage::Open(link, until) => link.is_handshaking().then_some(*until),
             };
             [active.call.poll_timeout(), stage].into_iter().flatten()
@@ -247,6 +254,7 @@ impl Outbound {
                 Stage::Nothing => false,
                 Stage::Resolving(..) => self.resolve(now, active),
                 Stage::Connecting(..) => self.connect(now, active),
+                Stage::Tunnelling(..) => self.tunnel(now, active),
                 Stage::Open(..) => exchange(now, active),
             };
             if !went_on {
@@ -262,7 +270,8 @@ impl Outbound {
             return active.call.handle_open(true);
         }
         self.files.refresh(now, &mut self.resolver);
-        match self.resolver.lookup(now, &self.url.host, entropy()) {
+        let host = self.next_hop().0.to_owned();
+        match self.resolver.lookup(now, &host, entropy()) {
             LookupStart::Known(result) => self.resolved(now, active, result),
             LookupStart::Ask(lookup) => active.stage = Stage::Resolving(lookup, Vec::new()),
         }
@@ -276,6 +285,14 @@ impl Outbound {
             && !link.is_busy()
         {
             self.idle.push((link, now + IDLE_LINK_TIMEOUT));
+        }
+    }
+
+    /// What is connected to: the proxy, if there is one, which looks the service's name up itself.
+    pub(super) fn next_hop(&self) -> (&str, u16) {
+        match &self.proxy {
+            Some(proxy) => (&proxy.host, proxy.port),
+            None => (&self.url.host, self.url.port),
         }
     }
 

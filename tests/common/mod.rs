@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, clippy::cast_possible_truncation)]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
+pub mod forward_proxy;
 pub mod gemini;
 pub mod programs;
 pub mod tls_client;
@@ -36,7 +37,8 @@ pub fn command(dir: &std::path::Path) -> Command {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let ours = ["CHAT_", "GEMINI_", "NOTIFY_", "WATCHDOG_", "LISTEN_"];
-        if ours.iter().any(|start| text.starts_with(start)) {
+        let is_proxy = text.to_ascii_uppercase().ends_with("_PROXY");
+        if is_proxy || ours.iter().any(|start| text.starts_with(start)) {
             command.env_remove(name);
         }
     }
