@@ -27,7 +27,7 @@ pub const DEFAULT_COLUMNS: u16 = 79;
 /// Columns that a client may say it has.
 pub const COLUMNS: std::ops::RangeInclusive<u16> = 20..=500;
 /// Bytes of one telnet subnegotiation that are skipped before it is taken for broken.
-pub const MAX_TELNET_SUBNEGOTIATION: usize = 1024;
+pub const MAX_TELNET_SUBNEGOTIATION: u16 = 1024;
 /// How long the connection of a name's holder has to acknowledge what it is sent, when the name is
 /// asked for from the holder's own address.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,12 +1,17 @@
 //! Bytes to lines: line endings, over-long lines in constant memory, telnet negotiation.
 //!
-//! Telnet commands are consumed and ignored but for one: DO TIMING-MARK, which telnet sends after an
-//! interrupt, and until whose answer it shows nothing more (RFC 860). [`LineDecoder::take_mark`]
-//! says that an answer, [`MARK_ANSWER`], is due.
+//! A line ends with LF, CR LF, CR NUL (RFC 854) or CR alone. A CR ends it at once: who sends nothing
+//! else waits for the answer; what belongs to that CR is taken when it comes.
+//!
+//! Telnet commands are consumed and ignored but for two: DO TIMING-MARK, which telnet sends after an
+//! interrupt, and until whose answer it shows nothing more (RFC 860), and the size of a window
+//! (RFC 1073). [`LineDecoder::take_telnet`] says what is due.
 //!
 //! Owns the one unfinished line of a connection and nothing else. What is inside a line (UTF-8,
 //! controls, escapes) is `text`'s business. However the input is cut into pieces, the lines are the
-//! same; at most [`MAX_LINE_BYTES`] + 1 bytes are kept.
+//! same; at most [`MAX_LINE_BYTES`] bytes are kept.
+
+use std::num::NonZero;
 
 use crate::limits::{MAX_LINE_BYTES, MAX_TELNET_SUBNEGOTIATION};
 
@@ -19,9 +24,13 @@ const DO: u8 = 253;
 const DONT: u8 = 254;
 /// The option of a mark in the stream that is echoed when everything before it was handled (RFC 860).
 const TIMING_MARK: u8 = 6;
+/// The option of telling the size of a window, Negotiate About Window Size (RFC 1073).
+const NAWS: u8 = 31;
 
 /// What answers DO TIMING-MARK: WILL TIMING-MARK.
 pub const MARK_ANSWER: &[u8] = &[IAC, WILL, TIMING_MARK];
+/// What asks for the size of the window, now and whenever it changes: DO NAWS.
+pub const ASK_SIZE: &[u8] = &[IAC, DO, NAWS];
 /// The lowest telnet command: end of file (RFC 1184). A byte below it after an IAC is data.
 const LOWEST_COMMAND: u8 = 236;
 
@@ -34,6 +43,27 @@ pub enum Line<'a> {
     TooLong,
 }
 
+/// How the lines of a client end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ending {
+    /// With LF, alone or after a CR.
+    #[default]
+    Newline,
+    /// With a CR that no LF follows: its terminal knows LF as "one down", and nothing more.
+    BareCr,
+}
+
+/// What a client has told by telnet commands since it was last asked.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Telnet {
+    /// It speaks telnet, which was not known before.
+    pub met: bool,
+    /// Timing marks came. One answer, [`MARK_ANSWER`], does for all of them.
+    pub mark: bool,
+    /// The columns of its window.
+    pub columns: Option<NonZero<u16>>,
+}
+
 /// The decoder of one connection.
 #[derive(Debug, Default)]
 pub struct LineDecoder {
@@ -43,80 +73,98 @@ pub struct LineDecoder {
     delivered: bool,
     /// The rest of an over-long line is being dropped.
     discarding: bool,
-    telnet: Telnet,
-    /// A timing mark came and was not answered.
-    marked: bool,
+    /// The last line ended with a CR, and nothing has come since.
+    after_cr: bool,
+    ending: Ending,
+    command: Command,
+    /// The first data bytes of a subnegotiation: the option, and what a width takes.
+    sub: [u8; 3],
+    /// Telnet commands have come.
+    speaks_telnet: bool,
+    told: Telnet,
 }
 
 /// Where in a telnet command the stream stands (RFC 854, RFC 855).
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Telnet {
+enum Command {
     #[default]
     Data,
     /// After IAC.
-    Command,
+    Begun,
     /// After WILL, WONT, DO or DONT, which is kept: one option byte follows.
     Negotiation(u8),
-    /// Inside a subnegotiation, with the bytes skipped so far.
-    Subnegotiation(usize),
+    /// Inside a subnegotiation, with the data bytes so far, and all bytes.
+    Sub(u16, u16),
     /// After an IAC inside a subnegotiation.
-    SubnegotiationCommand(usize),
+    SubEscape(u16, u16),
 }
 
 impl LineDecoder {
-    /// Takes from the front of `input` up to the end of the next line and gives that line. `None`:
-    /// all of `input` was taken and no line is finished.
-    pub fn next_line<'l, 'i: 'l>(&'l mut self, input: &mut &'i [u8]) -> Option<Line<'l>> {
+    /// Takes from the front of `input` up to the end of the next line and gives that line, and how
+    /// this client's lines end. `None`: all of `input` was taken and no line is finished.
+    pub fn next_line<'l, 'i: 'l>(&'l mut self, input: &mut &'i [u8]) -> Option<(Line<'l>, Ending)> {
         self.forget_delivered();
         while let Some(&first) = input.first() {
-            if self.telnet != Telnet::Data {
+            if self.command != Command::Data {
                 let (data, taken) = self.telnet_byte(first);
                 *input = input.get(taken..).unwrap_or_default();
                 if data && self.append(&[IAC]) {
-                    return Some(Line::TooLong);
+                    return Some((Line::TooLong, self.ending));
                 }
                 continue;
             }
-            let end = input.iter().position(|&b| b == b'\n' || b == IAC).unwrap_or(input.len());
+            if self.after_cr && first != IAC {
+                self.after_cr = false;
+                if first == b'\n' || first == 0 {
+                    if first == b'\n' {
+                        self.ending = Ending::Newline;
+                    }
+                    *input = input.get(1..).unwrap_or_default();
+                    continue;
+                }
+            }
+            let is_end = |b: &u8| matches!(*b, b'\n' | b'\r' | IAC);
+            let end = input.iter().position(is_end).unwrap_or(input.len());
             let (run, rest) = input.split_at_checked(end).unwrap_or((input, &[]));
-            let newline = rest.first() == Some(&b'\n');
-            if newline && self.partial.is_empty() && !self.discarding {
+            let ends = rest.first().is_some_and(|b| *b != IAC);
+            if ends && self.partial.is_empty() && !self.discarding {
                 // The usual case: the whole line stands in the input, and is lent from there.
-                *input = rest.get(1..).unwrap_or_default();
-                let line = without_cr(run);
-                let fits = line.len() <= MAX_LINE_BYTES;
-                return Some(if fits { Line::Complete(line) } else { Line::TooLong });
+                *input = self.end_line(rest);
+                let line =
+                    if run.len() <= MAX_LINE_BYTES { Line::Complete(run) } else { Line::TooLong };
+                return Some((line, self.ending));
             }
             *input = rest;
             if self.append(run) {
-                return Some(Line::TooLong);
+                return Some((Line::TooLong, self.ending));
             }
             if rest.is_empty() {
                 return None;
             }
-            *input = rest.get(1..).unwrap_or_default();
-            if !newline {
-                self.telnet = Telnet::Command;
-            } else if self.discarding {
-                self.discarding = false;
-            } else {
+            if !ends {
+                *input = rest.get(1..).unwrap_or_default();
+                self.command = Command::Begun;
+                continue;
+            }
+            *input = self.end_line(rest);
+            if !std::mem::take(&mut self.discarding) {
                 self.delivered = true;
-                return Some(Line::Complete(without_cr(&self.partial)));
+                return Some((Line::Complete(&self.partial), self.ending));
             }
         }
         None
     }
 
-    /// The end of input: a last line that has no newline, if there is one.
+    /// The end of input: a last line that has no ending, if there is one.
     pub fn finish(&mut self) -> Option<Line<'_>> {
         self.forget_delivered();
         self.discarding = false;
-        self.telnet = Telnet::Data;
+        self.command = Command::Data;
         if self.partial.is_empty() {
             return None;
         }
         self.delivered = true;
-        Some(Line::Complete(without_cr(&self.partial)))
+        Some(Line::Complete(&self.partial))
     }
 
     /// Bytes kept of an unfinished line.
@@ -125,9 +173,10 @@ impl LineDecoder {
         self.partial.capacity()
     }
 
-    /// Whether timing marks came since the last call. One answer does for all of them.
-    pub fn take_mark(&mut self) -> bool {
-        std::mem::take(&mut self.marked)
+    /// What the client has told by telnet commands since the last call, if it has told anything.
+    pub fn take_telnet(&mut self) -> Option<Telnet> {
+        let told = std::mem::take(&mut self.told);
+        (told != Telnet::default()).then_some(told)
     }
 
     fn forget_delivered(&mut self) {
@@ -137,15 +186,22 @@ impl LineDecoder {
         }
     }
 
+    /// Takes the ending of a line from the front of `rest`, and gives what follows it. A CR that
+    /// nothing follows yet is taken for a bare one until an LF comes.
+    fn end_line<'i>(&mut self, rest: &'i [u8]) -> &'i [u8] {
+        let newline = rest.first() == Some(&b'\n') || rest.get(1) == Some(&b'\n');
+        self.ending = if newline { Ending::Newline } else { Ending::BareCr };
+        self.after_cr = !newline;
+        let taken = if rest.starts_with(b"\r\n") { 2 } else { 1 };
+        rest.get(taken..).unwrap_or_default()
+    }
+
     /// Adds to the unfinished line. True if that made it too long, which is said once.
     fn append(&mut self, run: &[u8]) -> bool {
         if self.discarding {
             return false;
         }
-        let len = self.partial.len() + run.len();
-        // One byte more is bearable as long as it may be the `\r` of the line ending.
-        let last = run.last().or(self.partial.last());
-        if len > MAX_LINE_BYTES + 1 || (len == MAX_LINE_BYTES + 1 && last != Some(&b'\r')) {
+        if self.partial.len() + run.len() > MAX_LINE_BYTES {
             self.partial = Vec::new();
             self.discarding = true;
             return true;
@@ -158,37 +214,50 @@ impl LineDecoder {
     /// step takes from the input (0 or 1).
     fn telnet_byte(&mut self, byte: u8) -> (bool, usize) {
         let mut step = (false, 1);
-        self.telnet = match (self.telnet, byte) {
-            (Telnet::Command, WILL..=DONT) => Telnet::Negotiation(byte),
-            (Telnet::Command, SB) => Telnet::Subnegotiation(0),
-            (Telnet::Command, IAC) => {
+        let before = self.command;
+        self.command = match (before, byte) {
+            (Command::Begun, WILL..=DONT) => Command::Negotiation(byte),
+            (Command::Begun, SB) => Command::Sub(0, 0),
+            (Command::Begun, IAC) => {
                 step = (true, 1);
-                Telnet::Data
+                Command::Data
             }
             // Not telnet at all, only a byte that is not UTF-8: both stay, the second to be seen
             // again as what it is, perhaps a newline.
-            (Telnet::Command, ..LOWEST_COMMAND) => {
+            (Command::Begun, ..LOWEST_COMMAND) => {
                 step = (true, 0);
-                Telnet::Data
+                Command::Data
             }
-            (Telnet::Subnegotiation(n), _) if n >= MAX_TELNET_SUBNEGOTIATION => Telnet::Data,
-            (Telnet::Subnegotiation(n), IAC) => Telnet::SubnegotiationCommand(n + 1),
-            (Telnet::SubnegotiationCommand(_), SE) => Telnet::Data,
-            (Telnet::Subnegotiation(n) | Telnet::SubnegotiationCommand(n), _) => {
-                Telnet::Subnegotiation(n + 1)
+            (Command::Sub(_, n), _) if n >= MAX_TELNET_SUBNEGOTIATION => Command::Data,
+            (Command::Sub(data, n), IAC) => Command::SubEscape(data, n + 1),
+            (Command::SubEscape(data, _), SE) => {
+                if let ([NAWS, high, low], 5) = (self.sub, data) {
+                    // It does not know them if they are none.
+                    let columns = NonZero::new(u16::from_be_bytes([high, low]));
+                    self.told.columns = columns.or(self.told.columns);
+                }
+                Command::Data
             }
-            (Telnet::Negotiation(verb), _) => {
-                self.marked |= verb == DO && byte == TIMING_MARK;
-                Telnet::Data
+            (Command::Sub(data, n) | Command::SubEscape(data, n), _) => {
+                if let Some(kept) = self.sub.get_mut(usize::from(data)) {
+                    *kept = byte;
+                }
+                Command::Sub(data + 1, n + 1)
             }
-            (Telnet::Command | Telnet::Data, _) => Telnet::Data,
+            (Command::Negotiation(verb), _) => {
+                self.told.mark |= verb == DO && byte == TIMING_MARK;
+                Command::Data
+            }
+            (Command::Begun | Command::Data, _) => Command::Data,
         };
+        if step.0 {
+            // An IAC that is data stands behind the CR.
+            self.after_cr = false;
+        } else if !std::mem::replace(&mut self.speaks_telnet, true) {
+            self.told.met = true;
+        }
         step
     }
-}
-
-fn without_cr(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -211,10 +280,10 @@ mod tests {
         let mut decoder = LineDecoder::default();
         let mut lines = Vec::new();
         for mut piece in pieces {
-            while let Some(line) = decoder.next_line(&mut piece) {
+            while let Some((line, _)) = decoder.next_line(&mut piece) {
                 lines.push(owned(line));
             }
-            assert!(decoder.partial.capacity() <= 2 * (MAX_LINE_BYTES + 1));
+            assert!(decoder.partial.capacity() <= 2 * MAX_LINE_BYTES);
         }
         lines.extend(decoder.finish().map(owned));
         lines
@@ -226,7 +295,60 @@ mod tests {
 
     #[test]
     fn line_endings() {
-        assert_eq!(decode([&b"a\r\nb\n\nc\rd\r\n"[..]]), text(&["a", "b", "", "c\rd"]));
+        let stream = b"a\r\nb\n\nc\rd\r\0e\r\0\rf\r\r\n\0g\n";
+        let lines = text(&["a", "b", "", "c", "d", "e", "", "f", "", "\0g"]);
+        assert_eq!(decode([&stream[..]]), lines);
+        assert_eq!(decode(stream.chunks(1)), lines);
+    }
+
+    #[test]
+    fn how_a_client_ends_its_lines_is_told_with_the_line() {
+        let mut decoder = LineDecoder::default();
+        let mut ending = |mut piece: &[u8]| {
+            let ending = decoder.next_line(&mut piece).map(|(_, ending)| ending);
+            assert!(ending.is_none() || decoder.next_line(&mut piece).is_none());
+            ending
+        };
+        assert_eq!(ending(b"a\n"), Some(Ending::Newline));
+        assert_eq!(ending(b"a\r\n"), Some(Ending::Newline));
+        assert_eq!(ending(b"a\r\0"), Some(Ending::BareCr));
+        // The LF is late.
+        assert_eq!(ending(b"a\r"), Some(Ending::BareCr));
+        assert_eq!(ending(b"\n"), None);
+        assert_eq!(ending(&[IAC, 241]), None);
+        assert_eq!(ending(b"a\n"), Some(Ending::Newline));
+        assert_eq!(ending(b"abc"), None);
+        assert_eq!(ending(b"\r"), Some(Ending::BareCr));
+    }
+
+    #[test]
+    fn telnet_commands_may_stand_between_the_two_of_an_ending() {
+        let stream = [&b"a\r"[..], &[IAC, 241], b"\nb\r", &[IAC, IAC], b"\nc\n"].concat();
+        let lines =
+            vec![Some(b"a".to_vec()), Some(b"b".to_vec()), Some(vec![IAC]), Some(b"c".to_vec())];
+        assert_eq!(decode([&stream[..]]), lines);
+        assert_eq!(decode(stream.chunks(1)), lines);
+    }
+
+    #[test]
+    fn the_size_of_a_window_is_told() {
+        let mut decoder = LineDecoder::default();
+        let mut told = |mut piece: &[u8]| {
+            assert_eq!(decoder.next_line(&mut piece), None);
+            decoder.take_telnet()
+        };
+        assert_eq!(told(b"abc"), None);
+        let met = Telnet { met: true, ..Telnet::default() };
+        assert_eq!(told(&[IAC, WILL, NAWS]), Some(met));
+        let size = |columns| Some(Telnet { columns: NonZero::new(columns), ..Telnet::default() });
+        assert_eq!(told(&[IAC, SB, NAWS, 0, 0, 0, 0, IAC, SE]), None);
+        assert_eq!(told(&[IAC, SB, NAWS, 0, 132, 0, 43, IAC, SE]), size(132));
+        // A byte of 255 is doubled.
+        assert_eq!(told(&[IAC, SB, NAWS, 1, IAC]), None);
+        assert_eq!(told(&[IAC, 0, 24, IAC, SE]), size(511));
+        for other in [&[NAWS, 0, 80][..], &[NAWS, 0, 80, 0, 24, 0], &[24, 0, 80, 0, 24]] {
+            assert_eq!(told(&[&[IAC, SB], other, &[IAC, SE]].concat()), None);
+        }
     }
 
     #[test]
@@ -290,11 +412,12 @@ mod tests {
         let mut decoder = LineDecoder::default();
         // As telnet sends it after Ctrl-C: interrupt process, do timing mark.
         let mut input = &[b'a', IAC, 244, IAC, DO, TIMING_MARK, b'\n'][..];
-        assert_eq!(decoder.next_line(&mut input), Some(Line::Complete(b"a")));
-        assert!(decoder.take_mark() && !decoder.take_mark());
+        let line = decoder.next_line(&mut input);
+        assert_eq!(line, Some((Line::Complete(b"a"), Ending::Newline)));
+        assert_eq!(decoder.take_telnet(), Some(Telnet { met: true, mark: true, columns: None }));
         let mut input = &[IAC, DO, 1, IAC, WILL, TIMING_MARK, IAC, DONT, TIMING_MARK][..];
         assert_eq!(decoder.next_line(&mut input), None);
-        assert!(!decoder.take_mark());
+        assert_eq!(decoder.take_telnet(), None);
     }
 
     #[test]
@@ -309,7 +432,7 @@ mod tests {
     #[test]
     fn a_subnegotiation_without_end_does_not_swallow_the_rest() {
         let mut stream = vec![IAC, SB];
-        stream.extend(std::iter::repeat_n(b's', MAX_TELNET_SUBNEGOTIATION + 1));
+        stream.extend(std::iter::repeat_n(b's', usize::from(MAX_TELNET_SUBNEGOTIATION) + 1));
         stream.extend(b"hello\n");
         assert_eq!(decode([&stream[..]]), text(&["hello"]));
     }
@@ -317,7 +440,9 @@ mod tests {
     #[test]
     fn the_bound_of_a_subnegotiation_counts_every_byte() {
         // Pairs of IAC and something else are inside, and count as two.
-        let inside = [&[IAC, SB][..], &[IAC, b's'].repeat(MAX_TELNET_SUBNEGOTIATION / 2)].concat();
+        let inside =
+            [&[IAC, SB][..], &[IAC, b's'].repeat(usize::from(MAX_TELNET_SUBNEGOTIATION) / 2)]
+                .concat();
         assert_eq!(decode([&[&inside[..], b"x", b"hello\n"].concat()[..]]), text(&["hello"]));
         let ended = [&inside[..inside.len() - 2], &[IAC, SE], b"hello\n"].concat();
         assert_eq!(decode([&ended[..]]), text(&["hello"]));
@@ -327,9 +452,9 @@ mod tests {
     fn stream() -> impl Strategy<Value = Vec<u8>> {
         let part = prop_oneof![
             8 => proptest::collection::vec(any::<u8>(), 0..20),
-            8 => "[a-z \r\n]{0,20}".prop_map(String::into_bytes),
+            8 => "[a-z \r\n\0]{0,20}".prop_map(String::into_bytes),
             4 => proptest::collection::vec(
-                proptest::sample::select(vec![IAC, IAC, SB, SE, WILL, DONT, 1, b'\n', b'\r', b'x']),
+                proptest::sample::select(vec![IAC, IAC, SB, SE, WILL, DONT, NAWS, 0, b'\n', b'\r', b'\r', b'x']),
                 0..12
             ),
             2 => (MAX_LINE_BYTES - 3..MAX_LINE_BYTES + 4).prop_map(|n| vec![b'l'; n]),

@@ -48,7 +48,7 @@ impl Server {
 
     fn receive(&mut self, from: usize, mut bytes: &[u8]) {
         let Some((id, decoder)) = self.members.get_mut(from) else { return };
-        while let Some(line) = decoder.next_line(&mut bytes) {
+        while let Some((line, _)) = decoder.next_line(&mut bytes) {
             self.chat.handle(self.now, Event::Line { id: *id, line }, &mut self.out);
         }
         assert!(self.chat.poll_request().is_none());

@@ -253,3 +253,62 @@ fn lobbies_are_made_entered_and_left() {
     bob.expect("[DM] You —» alice\n  ╰─> psst\n");
     alice.expect("[DM] bob —» You\n  ╰─> psst\n");
 }
+
+#[test]
+fn a_terminal_that_ends_lines_with_cr_is_answered_with_cr_lf() {
+    let server = Server::start();
+    let mut raw = server.connect();
+    raw.expect("Enter your username: ");
+    raw.send_bytes(b"alice\r");
+    std::thread::sleep(Duration::from_millis(50));
+    raw.send_bytes(b"one\r\0two\rthree");
+    raw.send_bytes(b"\r/quit\r");
+    let seen = String::from_utf8(raw.read_raw_to_end()).unwrap();
+    let seen = &seen[seen.find("[LOBBY]").unwrap()..];
+    for text in ["one", "two", "three"] {
+        assert!(seen.contains(&format!("╰─>\x1b[0m {text}\r\n")), "{seen:?}");
+    }
+    assert!(seen.ends_with("Goodbye!\x1b[0m\r\n") && !seen.replace("\r\n", "").contains('\n'));
+}
+
+#[test]
+fn telnet_tells_the_width_of_its_window() {
+    const DO_NAWS: &[u8] = &[255, 253, 31];
+    let server = Server::start();
+    let mut bob = server.login("bob");
+    let mut alice = server.connect();
+    alice.read_for(Duration::from_millis(100));
+    alice.take_raw();
+    alice.send_bytes(&[255, 251, 31]);
+    assert!(alice.read_some());
+    assert!(alice.take_raw().ends_with(DO_NAWS));
+    // A window of 30 columns; what is said fills 29 at most.
+    alice.send_bytes(&[255, 250, 31, 0, 30, 0, 24, 255, 240]);
+    alice.send("alice");
+    bob.expect("[LOBBY] alice has joined the lobby\n");
+    bob.send("one two three four five six seven");
+    alice.expect("  ╰─> one two three four five\n      six seven\n");
+    // It is made wider, and again so that it does not know.
+    alice.send_bytes(&[255, 250, 31, 0, 80, 0, 24, 255, 240, 255, 250, 31, 0, 0, 0, 0, 255, 240]);
+    alice.send("hello");
+    alice.expect("  ╰─> hello\n");
+    bob.send("one two three four five six seven");
+    alice.expect("  ╰─> one two three four five six seven\n");
+}
+
+#[test]
+fn texts_have_the_width_that_their_reader_says() {
+    let server = Server::start();
+    let mut alice = server.login("alice");
+    let mut bob = server.login("bob");
+    alice.send("/width 25");
+    alice.expect("Texts have at most 25 columns now.\n");
+    bob.send("see https://example.org/a/long/address for more of it");
+    alice.expect("  ╰─> see\n      https://example.org/a/long/address\n      for more of it\n");
+    bob.expect("  ╰─> see https://example.org/a/long/address for more of it\n");
+    alice.send("/width off");
+    alice.expect("rows any more.\n");
+    let long = "word ".repeat(100);
+    bob.send(&long);
+    alice.expect(&format!("  ╰─> {}\n", long.trim_end()));
+}

@@ -25,19 +25,21 @@ fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Decoded {
     let mut lines = Vec::new();
     let mut keep = |line: Line<'_>| match line {
         Line::Complete(bytes) => {
-            assert!(bytes.len() <= MAX_LINE_BYTES && !bytes.contains(&b'\n'));
+            assert!(
+                bytes.len() <= MAX_LINE_BYTES && !bytes.contains(&b'\n') && !bytes.contains(&b'\r')
+            );
             lines.push(Some(bytes.to_vec()));
         }
         Line::TooLong => lines.push(None),
     };
     let mut marked = false;
     for mut piece in pieces {
-        while let Some(line) = decoder.next_line(&mut piece) {
+        while let Some((line, _)) = decoder.next_line(&mut piece) {
             keep(line);
         }
         assert!(piece.is_empty());
-        marked |= decoder.take_mark();
-        assert!(!decoder.take_mark());
+        marked |= decoder.take_telnet().is_some_and(|told| told.mark);
+        assert_eq!(decoder.take_telnet(), None);
     }
     if let Some(line) = decoder.finish() {
         keep(line);
@@ -48,15 +50,28 @@ fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Decoded {
 
 fn reference(stream: &[u8]) -> Decoded {
     let (stream, marked) = without_telnet(stream);
+    let stream = with_newlines(&stream);
     let mut lines: Vec<_> = stream.split(|b| *b == b'\n').collect();
     if lines.last().is_some_and(|last| last.is_empty()) {
         lines.pop();
     }
-    let line = |line: &&[u8]| {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        (line.len() <= MAX_LINE_BYTES).then(|| line.to_vec())
-    };
+    let line = |line: &&[u8]| (line.len() <= MAX_LINE_BYTES).then(|| line.to_vec());
     (lines.iter().map(line).collect(), marked)
+}
+
+/// CR LF, CR NUL and CR alone as LF.
+fn with_newlines(mut rest: &[u8]) -> Vec<u8> {
+    let mut data = Vec::new();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        if byte == b'\r' {
+            data.push(b'\n');
+            rest = rest.strip_prefix(b"\n").or(rest.strip_prefix(b"\0")).unwrap_or(rest);
+        } else {
+            data.push(byte);
+        }
+    }
+    data
 }
 
 /// What is left without telnet commands (RFC 854), and whether DO TIMING-MARK is one of them.
@@ -95,7 +110,9 @@ fn behind_subnegotiation(inside: &[u8]) -> &[u8] {
     let mut at = 0;
     loop {
         at += match inside.get(at..) {
-            Some([_, behind @ ..]) if at >= MAX_TELNET_SUBNEGOTIATION => return behind,
+            Some([_, behind @ ..]) if at >= usize::from(MAX_TELNET_SUBNEGOTIATION) => {
+                return behind;
+            }
             Some([255, 240, behind @ ..]) => return behind,
             Some([255, _, ..]) => 2,
             Some([_, ..]) => 1,

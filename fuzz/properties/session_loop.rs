@@ -67,8 +67,8 @@ impl World {
                 self.tell(Event::WrongProtocol { id, protocol });
                 return false;
             }
-            let Some(line) = client.decoder.next_line(&mut rest) else {
-                if client.decoder.take_mark() {
+            let Some((line, _)) = client.decoder.next_line(&mut rest) else {
+                if client.decoder.take_telnet().is_some_and(|told| told.mark) {
                     self.out.push(id, &Frame::new(MARK_ANSWER));
                 }
                 break;

@@ -15,10 +15,10 @@ use crate::chat::protocol::Protocol;
 use crate::chat::{CloseReason, Event};
 use crate::id::ConnId;
 use crate::limits::{
-    CROWD, DRAIN_TIMEOUT, FLUSH_TIME, FLUSH_TIMEOUT, GIVE_BACK_DELAY, HANDSHAKE_TIMEOUT,
+    COLUMNS, CROWD, DRAIN_TIMEOUT, FLUSH_TIME, FLUSH_TIMEOUT, GIVE_BACK_DELAY, HANDSHAKE_TIMEOUT,
     LINES_PER_TURN, READ_BYTES_PER_TURN, TLS_SILENCE,
 };
-use crate::line::MARK_ANSWER;
+use crate::line::{ASK_SIZE, Ending, MARK_ANSWER, Telnet};
 use crate::outbox::Frame;
 
 // ---- Readiness ----------------------------------------------------------------------------
@@ -216,17 +216,34 @@ impl Server {
                 self.tell_chat(now, Event::WrongProtocol { id, protocol });
                 break;
             }
-            let Some(line) = conn.decoder.next_line(&mut rest) else {
-                if conn.decoder.take_mark() {
-                    self.outboxes.push(id, &Frame::new(MARK_ANSWER));
-                }
-                break;
-            };
+            let Some((line, ending)) = conn.decoder.next_line(&mut rest) else { break };
+            if ending != conn.ending {
+                conn.ending = ending;
+                self.outboxes.set_crlf(id, ending == Ending::BareCr);
+            }
             self.chat.handle(now, Event::Line { id, line }, &mut self.outboxes);
             self.drain_requests(now);
             *lines -= 1;
         }
+        if let Some(told) = self.conn(id).and_then(|conn| conn.decoder.take_telnet()) {
+            self.answer_telnet(id, told);
+        }
         bytes.len() - rest.len()
+    }
+
+    /// Whoever speaks telnet is asked for the width of its window, and shown texts in such rows.
+    fn answer_telnet(&mut self, id: ConnId, told: Telnet) {
+        if told.met {
+            self.outboxes.push(id, &Frame::new(ASK_SIZE));
+        }
+        if told.mark {
+            self.outboxes.push(id, &Frame::new(MARK_ANSWER));
+        }
+        if let Some(columns) = told.columns {
+            // Behind the last column terminals differ: it stays free.
+            let columns = (columns.get() - 1).clamp(*COLUMNS.start(), *COLUMNS.end());
+            self.outboxes.set_columns(id, Some(columns));
+        }
     }
 
     /// All that was sent is handled: a last line without newline, then the end itself. If that line

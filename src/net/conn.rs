@@ -16,7 +16,7 @@ use mio::net::TcpStream;
 use super::transport::{Read, Transport};
 use crate::id::ConnId;
 use crate::limits::{DRAIN_BYTES, SLICES_PER_WRITE};
-use crate::line::LineDecoder;
+use crate::line::{Ending, LineDecoder};
 use crate::outbox::Outboxes;
 use crate::proxy::{BadHeader, Header, HeaderDecoder};
 use crate::rate::AddrKey;
@@ -70,6 +70,8 @@ pub(super) struct Conn {
     pub(super) input_ended: bool,
     /// The TLS handshake is under way; the chat does not know of the client yet.
     pub(super) handshaking: bool,
+    /// How its lines end.
+    pub(super) ending: Ending,
     /// The first byte was looked at.
     pub(super) recognised: bool,
     /// What this waits for in its state: progress, the flush, the drain.
@@ -135,6 +137,7 @@ impl Conn {
             paused: false,
             input_ended: false,
             handshaking: transport.is_handshaking(),
+            ending: Ending::Newline,
             recognised: false,
             deadline: None,
             progress: now,

@@ -185,7 +185,7 @@ impl Script {
         } else {
             self.line(world, who)
         };
-        let typed = self.typed(world, text);
+        let typed = self.typed(world, who, text);
         world.type_in(who, typed);
         // Most of what is typed arrives at once, some a byte at a time.
         let bytes = world.rng.weighted(&[(8, usize::MAX), (1, 1), (1, 7)]);
@@ -277,7 +277,7 @@ impl Script {
     }
 
     /// The bytes of a line as a terminal may send them.
-    fn typed(&mut self, world: &mut World, text: String) -> Typed {
+    fn typed(&mut self, world: &mut World, who: Who, text: String) -> Typed {
         let rng = &mut world.rng;
         let mut bytes = text.clone().into_bytes();
         let mut line = Some(text);
@@ -297,7 +297,14 @@ impl Script {
             bytes.extend_from_slice(dirt);
             text.push_str(clean);
         }
-        bytes.extend_from_slice(if rng.once_in(5) { b"\r\n" } else { b"\n" });
+        // Some have a terminal that ends lines in a way of its own.
+        let ending: &[u8] = match who % 16 {
+            0 => b"\r",
+            1 => b"\r\0",
+            _ if rng.once_in(5) => b"\r\n",
+            _ => b"\n",
+        };
+        bytes.extend_from_slice(ending);
         Typed { bytes, line }
     }
 }
@@ -321,7 +328,7 @@ fn paste(script: &mut Script, world: &mut World, who: Who) {
         } else {
             script.words(&mut world.rng)
         };
-        let typed = script.typed(world, text);
+        let typed = script.typed(world, who, text);
         world.type_in(who, typed);
     }
     if world.rng.once_in(4) {

@@ -34,6 +34,8 @@ pub struct Screen {
     pub showing: bool,
     /// The lobby that the last prompt named.
     pub prompt: String,
+    /// The client has ended a line with a bare CR.
+    pub may_be_raw: bool,
     /// Lines that the client has ended, less the prompts that came below another.
     pub lines: usize,
     /// The client turned colours off.
@@ -99,7 +101,9 @@ impl Screen {
                 text.push_str(run);
                 self.line.push_str(run);
                 rest = after;
-                if let Some(after) = rest.strip_prefix('\n') {
+                // To a client that once ended a line with a bare CR lines may end with CR LF.
+                let crlf = rest.strip_prefix("\r\n").filter(|_| self.may_be_raw);
+                if let Some(after) = rest.strip_prefix('\n').or(crlf) {
                     text.push('\n');
                     self.end_line();
                     rest = after;

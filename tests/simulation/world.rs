@@ -19,7 +19,7 @@ use mio_chat::limits::{
     ASKS_AT_ONCE, LINES_PER_TURN, MAX_PASSWORD_JOBS, READ_BYTES_PER_TURN, SLICES_PER_WRITE,
     input_pause_bytes, max_reply_bytes,
 };
-use mio_chat::line::{Line, LineDecoder};
+use mio_chat::line::{Ending, Line, LineDecoder};
 use mio_chat::outbox::Outboxes;
 use mio_chat::password::{Job, Jobs, Outcome};
 use mio_chat::rate::{AddrKey, Connections};
@@ -62,6 +62,7 @@ pub struct Client {
     id: ConnId,
     pub ip: IpAddr,
     decoder: LineDecoder,
+    ending: Ending,
     /// Typed, and still on its way.
     pub on_the_way: VecDeque<u8>,
     /// Arrived, and not decoded yet.
@@ -202,6 +203,7 @@ impl World {
             id,
             ip,
             decoder: LineDecoder::default(),
+            ending: Ending::Newline,
             on_the_way: VecDeque::new(),
             unread: Vec::new(),
             lines: VecDeque::new(),
@@ -437,8 +439,15 @@ impl World {
             let ended = client.half_closed && client.on_the_way.is_empty() && rest.is_empty();
             // Taken out meanwhile, since the line is lent by it while the chat writes.
             let mut decoder = std::mem::take(&mut client.decoder);
-            let line = if ended { decoder.finish() } else { decoder.next_line(&mut rest) };
-            if let Some(line) = line {
+            let line = if ended {
+                decoder.finish().map(|line| (line, client.ending))
+            } else {
+                decoder.next_line(&mut rest)
+            };
+            if let Some((line, ending)) = line {
+                client.ending = ending;
+                client.screen.may_be_raw |= ending == Ending::BareCr;
+                self.out.set_crlf(id, ending == Ending::BareCr);
                 lines -= 1;
                 self.line(who, id, line);
             } else if ended && !client.end_handled {
