@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::lobby::LobbyId;
 use super::name::fold;
-use super::{Chat, Request, Timer, render};
+use super::{Chat, Request, Timer, marks, render};
 use crate::gemini::{AskError, Question as Asked, Said, body};
 use crate::id::ConnId;
 use crate::limits::{
@@ -234,6 +234,7 @@ impl Chat {
         let at = current.lobby;
         match answer {
             Answer::Line(line) => {
+                let line = &*marks::disarm(line);
                 let first = current.shown.is_empty();
                 current.shown.push_str(line);
                 current.shown.push('\n');

@@ -17,6 +17,7 @@ pub mod command;
 mod crowd;
 mod lobby;
 mod login;
+pub mod marks;
 pub mod name;
 pub mod picture;
 pub mod protocol;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::command::{self, Command};
 use super::lobby::Entry;
 use super::user::Refused;
-use super::{Chat, CloseReason, Timer, picture, render};
+use super::{Chat, CloseReason, Timer, marks, picture, render};
 use crate::id::ConnId;
 use crate::limits::{LOOKS_PER_WINDOW, MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, REFUSED_QUIET};
 use crate::line::Line;
@@ -28,7 +28,8 @@ impl Chat {
             Line::Complete(bytes) => Some(text::clean(bytes)),
             Line::TooLong => None,
         };
-        let line = cleaned.as_ref().map(|line| line.trim());
+        let line = cleaned.as_deref().map(marks::disarm);
+        let line = line.as_deref().map(str::trim);
         if line == Some("") {
             return;
         }

@@ -1,0 +1,247 @@
+//! The marks by which the server's own lines are known, and which nobody can type.
+//!
+//! [`disarm`] takes them out of a text: `[LOBBY]`, `[DM]`, `[AI …`, ages and times in brackets get
+//! round ones, in whatever letters they are written; the arrow before a text, the gutter of an answer,
+//! and the signs of notices become plain characters. Everything else stays as it is. Owns no state and
+//! no layout: that no text begins a row is `render`'s business.
+
+use std::borrow::Cow;
+
+use crate::wrap::columns;
+
+/// Characters between two brackets that are looked at: more than any mark has.
+const LONGEST_MARK: usize = 16;
+
+/// A clean text without marks of the server's own. Doing it twice changes nothing.
+#[must_use]
+pub fn disarm(text: &str) -> Cow<'_, str> {
+    let harmless = |c: char| {
+        c.is_ascii() && c != '[' || c.is_alphanumeric() && !matches!(c, '\u{ff3b}' | '\u{ffe8}')
+    };
+    let Some(first) = text.find(|c| !harmless(c)) else { return Cow::Borrowed(text) };
+    let (before, mut rest) = text.split_at(first);
+    let mut out = String::with_capacity(text.len());
+    out.push_str(before);
+    // Brackets that were made round and wait for their counterpart.
+    let mut open = 0_usize;
+    while let Some(c) = rest.chars().next() {
+        let after = rest.get(c.len_utf8()..).unwrap_or_default();
+        rest = after;
+        match c {
+            _ if is_opening(c) && is_mark(after) => {
+                open += 1;
+                out.push('(');
+            }
+            _ if is_closing(c) && open > 0 => {
+                open -= 1;
+                out.push(')');
+            }
+            '╰' => match arrow(after) {
+                Some(end) => {
+                    out.push_str("->");
+                    rest = end;
+                }
+                None => out.push(c),
+            },
+            '─' | '━' => {
+                let after = after.trim_start_matches(['─', '━']);
+                match (rest.len() - after.len()) / '─'.len_utf8() {
+                    0 => out.push(c),
+                    more => out.extend(std::iter::repeat_n('-', more + 1)),
+                }
+                rest = after;
+            }
+            '✦' | '✧' => out.push('*'),
+            '⚠' => {
+                out.push('!');
+                // What it is drawn as does not concern what stands for it.
+                rest = after.trim_start_matches(['\u{fe0e}', '\u{fe0f}']);
+            }
+            '│' | '┃' | '￨' => out.push('|'),
+            _ => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// What follows an arrow that is drawn from here: strokes, and a head.
+fn arrow(text: &str) -> Option<&str> {
+    let strokes = |c: char| matches!(c, '─' | '━' | '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
+    let nothing = |c: char| c.is_whitespace() || !is_drawn(c);
+    let text = text.trim_start_matches(|c| c == '╰' || nothing(c));
+    let behind = text.trim_start_matches(|c| strokes(c) || nothing(c));
+    let drawn = behind.len() < text.len() && text.starts_with(strokes);
+    behind.strip_prefix(['>', '＞', '›', '→']).filter(|_| drawn)
+}
+
+fn is_opening(c: char) -> bool {
+    matches!(c, '[' | '［' | '⁅' | '【' | '〔' | '〚' | '⟦' | '❲')
+}
+
+fn is_closing(c: char) -> bool {
+    matches!(c, ']' | '］' | '⁆' | '】' | '〕' | '〛' | '⟧' | '❳')
+}
+
+/// Whether this, behind an opening bracket, is a mark: what it says between the brackets, or how it
+/// begins.
+fn is_mark(text: &str) -> bool {
+    let mut inside = String::new();
+    for c in text.chars() {
+        if is_closing(c) {
+            return is_label(&inside) || inside == "ai" || is_age(&inside) || is_time(&inside);
+        }
+        if inside == "ai" && !fold(c).is_alphabetic() && is_drawn(c) {
+            return true;
+        }
+        if c.is_whitespace() || !is_drawn(c) {
+            continue;
+        }
+        if inside.len() >= LONGEST_MARK {
+            return false;
+        }
+        inside.push(fold(c));
+    }
+    inside == "ai"
+}
+
+/// Whether this is more than a mark on, or a way to draw, the character before it.
+fn is_drawn(c: char) -> bool {
+    columns(c) > 0 && c != '\u{fe0f}'
+}
+
+fn is_label(inside: &str) -> bool {
+    let plain: String = inside
+        .chars()
+        .map(|c| match c {
+            '0' => 'o',
+            '1' | 'i' | '|' => 'l',
+            c => c,
+        })
+        .collect();
+    matches!(&*plain, "lobby" | "dm" | "justnow")
+}
+
+/// `5sago`.
+fn is_age(inside: &str) -> bool {
+    let number = inside.strip_suffix("ago").and_then(|age| age.strip_suffix(['s', 'm', 'h', 'd']));
+    number.is_some_and(|number| !number.is_empty() && is_number(number))
+}
+
+/// `14:05`, `14:05:33`, `2:05pm`.
+fn is_time(inside: &str) -> bool {
+    let clock = inside.strip_suffix("am").or(inside.strip_suffix("pm")).unwrap_or(inside);
+    let parts: Vec<_> = clock.split(':').collect();
+    (2..=3).contains(&parts.len())
+        && parts.iter().all(|part| (1..=2).contains(&part.len()) && is_number(part))
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The ASCII character, in lower case, that this one is drawn like, as far as marks are made of it:
+/// full-width forms, the alphabets of mathematics, letters in circles and boxes, small capitals, and
+/// the Cyrillic and Greek letters that look the same.
+fn fold(c: char) -> char {
+    let nth = |first: char, count: u32, c: char| {
+        let n = (u32::from(c) - u32::from(first)) % count;
+        char::from_u32(u32::from(if count == 10 { '0' } else { 'a' }) + n % 26).unwrap_or(c)
+    };
+    match c {
+        '\u{ff01}'..='\u{ff5e}' => {
+            char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c).to_ascii_lowercase()
+        }
+        '\u{1d400}'..='\u{1d6a3}' => nth('\u{1d400}', 52, c),
+        '\u{1d7ce}'..='\u{1d7ff}' => nth('\u{1d7ce}', 10, c),
+        '\u{24b6}'..='\u{24e9}' => nth('\u{24b6}', 26, c),
+        '\u{1f130}'..='\u{1f149}' => nth('\u{1f130}', 26, c),
+        '\u{1f150}'..='\u{1f169}' => nth('\u{1f150}', 26, c),
+        '\u{1f170}'..='\u{1f189}' => nth('\u{1f170}', 26, c),
+        '\u{1f1e6}'..='\u{1f1ff}' => nth('\u{1f1e6}', 26, c),
+        'А' | 'а' | 'Α' | 'α' | 'ᴀ' => 'a',
+        'В' | 'в' | 'Β' | 'ʙ' | 'Ь' | 'ь' => 'b',
+        'ԁ' | 'ᴅ' => 'd',
+        'ɡ' | 'ɢ' => 'g',
+        'І' | 'і' | 'Ι' | 'ι' | 'ɪ' | 'ı' | 'Ӏ' | 'ӏ' => 'i',
+        'Ј' | 'ј' | 'ᴊ' => 'j',
+        'ʟ' | 'Ⅼ' | 'ⅼ' => 'l',
+        'М' | 'м' | 'Μ' | 'ᴍ' | 'Ⅿ' => 'm',
+        'Ν' | 'ɴ' => 'n',
+        'О' | 'о' | 'Ο' | 'ο' | 'ᴏ' | 'Օ' => 'o',
+        'Ѕ' | 'ѕ' | 'ꜱ' => 's',
+        'Т' | 'т' | 'Τ' | 'τ' | 'ᴛ' => 't',
+        'ᴜ' | 'υ' => 'u',
+        'Ԝ' | 'ԝ' | 'ᴡ' => 'w',
+        'У' | 'у' | 'Υ' | 'ʏ' | 'Ү' | 'ү' => 'y',
+        '∶' | '׃' | '꞉' => ':',
+        _ => c.to_ascii_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn marks_are_disarmed_however_they_are_written() {
+        for (typed, seen) in [
+            ("[LOBBY] bob has left the lobby", "(LOBBY) bob has left the lobby"),
+            (
+                "so [lobby] and [ L O B B Y ] and [LOB\u{fe0f}BY]",
+                "so (lobby) and ( L O B B Y ) and (LOB\u{fe0f}BY)",
+            ),
+            ("［ＬＯＢＢＹ］", "(ＬＯＢＢＹ)"),
+            ("[LОBBY] [L0BBY] [𝐋𝐎𝐁𝐁𝐘] 【LOBBY】", "(LОBBY) (L0BBY) (𝐋𝐎𝐁𝐁𝐘) (LOBBY)"),
+            ("[DM] alice —» You", "(DM) alice —» You"),
+            ("[AI] Thinking...", "(AI) Thinking..."),
+            ("[AI Response to bob]", "(AI Response to bob)"),
+            ("[ai", "(ai"),
+            ("[Аі: x", "(Аі: x"),
+            ("[@_@] alice [just now]", "[@_@] alice (just now)"),
+            (
+                "[5s ago] [12M AGO] [1d  ago] [1h\u{a0}ago]",
+                "(5s ago) (12M AGO) (1d  ago) (1h\u{a0}ago)",
+            ),
+            ("[14:05] [2:05 pm] [14:05:33]", "(14:05) (2:05 pm) (14:05:33)"),
+            ("[[LOBBY]]", "[(LOBBY)]"),
+            ("╰─> hi ╰ ─ ─> ╰→", "-> hi -> ╰→"),
+            ("── Thu 14:05 ──", "-- Thu 14:05 --"),
+            ("✦ ✧ ⚠\u{fe0f} ⚠", "* * ! !"),
+            ("  │ answer ┃", "  | answer |"),
+        ] {
+            assert_eq!(disarm(typed), seen);
+        }
+    }
+
+    #[test]
+    fn what_only_begins_like_one_is_left_alone() {
+        for text in [
+            "[airport] [aid] [AIR] [Al] [A1] x[i] [lobbyist] [dmesg] [DMX]",
+            "[just nowhere] [5s] [ago] [5 days ago] [14:5x] [1:2:3:4] [::1]:8080",
+            "- [ ] open - [x] done [link](https://example.org) #[test] a[0] [INFO]",
+            "╰(*°▽°*)╯ ╰ a─b ┌─┐ ↳ ★ ☆ ⚡ 【日本】 [日本]",
+            "[",
+        ] {
+            assert_eq!(disarm(text), text);
+        }
+        assert!(matches!(disarm("no marks, Grüße, 日本語"), Cow::Borrowed(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_left_of_a_mark_and_doing_it_twice_changes_nothing(
+            parts in proptest::collection::vec(prop_oneof![
+                "\\PC{0,3}",
+                "(\\[|［|【)( |\u{a0})?(lobby|DM|Ai|just now|3h ago|1:02)( |:)?(\\]|］|】)?",
+                "[╰─━>✦✧⚠│┃\u{fe0f} -]{0,6}",
+            ], 0..12)
+        ) {
+            let once = disarm(&parts.concat()).into_owned();
+            prop_assert_eq!(&disarm(&once), &once);
+            for mark in ["[LOBBY]", "[DM]", "[AI]", "[AI ", "[just now]", "╰─>", "──", "✦", "✧", "⚠", "│"] {
+                prop_assert!(!once.to_lowercase().contains(&mark.to_lowercase()), "{:?}", once);
+            }
+        }
+    }
+}
