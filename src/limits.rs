@@ -58,6 +58,10 @@ pub const CROWD_WINDOW: Duration = Duration::from_secs(1);
 pub const OTHERS_NAMED: usize = 10;
 /// Columns of the line that says who is there.
 pub const OTHERS_COLUMNS: usize = 79;
+/// Names that one that is not found is compared with, to suggest the nearest.
+pub const NEAREST_CANDIDATES: usize = 1000;
+/// Characters that are repeated of what an error is about.
+pub const REPEATED_CHARS: usize = 32;
 /// Wrong lobby passwords from one address within `PASSWORD_WINDOW` that lock it out.
 pub const PASSWORD_FAILURES: usize = 3;
 /// The span in which wrong passwords are counted, and how long a lock-out lasts.

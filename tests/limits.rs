@@ -164,7 +164,7 @@ fn a_message_of_1000_characters_passes_and_one_more_does_not() {
     alice.send(&longest);
     alice.expect(&format!("  ╰─> {longest}\n"));
     alice.send(&format!("{longest}ä"));
-    alice.expect("Message too long (max 1000 characters)\n");
+    alice.expect("Message too long (max 1000 characters): it has 1001\n");
 }
 
 #[test]

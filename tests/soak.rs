@@ -111,7 +111,7 @@ impl Person<'_> {
             2 => self.expect_one(client, "/sp cat", &["Profile picture changed to"]),
             3 => {
                 let line = format!("/msg p{other}-0 are you there?");
-                let refused = ["User not found.", "You cannot message yourself.", "are you there?"];
+                let refused = ["User not found:", "You cannot message yourself.", "are you there?"];
                 self.expect_one(client, &line, &refused);
             }
             4 => {

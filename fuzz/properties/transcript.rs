@@ -114,8 +114,7 @@ fn is_head(line: &str, cut: bool) -> bool {
 }
 
 /// What may come to the two or not: the last word, and the answers to a `/tag` of another.
-const BESIDES: &[&str] =
-    &["Server is shutting down. Goodbye!", "User not found.", "alice is not in this lobby."];
+const BESIDES: &[&str] = &["Server is shutting down. Goodbye!", "alice is not in this lobby."];
 
 /// The lines of one of the two, without what others may say to them.
 pub fn of_two(lines: &[String]) -> Vec<String> {
@@ -127,7 +126,9 @@ pub fn of_two(lines: &[String]) -> Vec<String> {
             // The text, which has rows of its own.
             assert!(lines.next().is_some_and(|text| text.starts_with("  ╰─> ")));
             while lines.next_if(|row| row.starts_with("      ")).is_some() {}
-        } else if !BESIDES.iter().any(|besides| besides.eq_ignore_ascii_case(line)) {
+        } else if !line.starts_with("User not found: alice.")
+            && !BESIDES.iter().any(|besides| besides.eq_ignore_ascii_case(line))
+        {
             kept.push(line.clone());
         }
     }

@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use super::nearest::Mistyped;
+use super::render::NotFound;
+
 use crate::limits::COLUMNS;
 
 /// A well-formed command, its arguments borrowed from the line.
@@ -78,17 +81,22 @@ impl Command<'_> {
 
 /// Why a line that starts with `/` is no command.
 #[derive(Debug, PartialEq, Eq)]
-pub enum CommandError {
-    /// There is no command of that name.
-    Unknown,
+pub enum CommandError<'a> {
+    /// There is no command of that name. What stands behind it may be a password: only the name is
+    /// repeated.
+    Unknown(&'a str),
     /// An argument is missing or wrong: the command and the arguments it takes.
     Usage(&'static str, &'static str),
 }
 
-impl fmt::Display for CommandError {
+impl fmt::Display for CommandError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => f.write_str("Unknown command. Type /help for available commands."),
+            Self::Unknown(name) => {
+                let nearest = Mistyped::word(name).nearest(COMMANDS.iter().map(|spec| spec.name));
+                let about = NotFound { what: "Unknown command", name, nearest };
+                write!(f, "{about} Type /help for available commands.")
+            }
             Self::Usage(name, args) => write!(f, "Usage: {name} {args}"),
         }
     }
@@ -198,12 +206,12 @@ pub static COMMANDS: &[Spec] = &[
 ///
 /// # Errors
 /// There is no such command, or it lacks an argument.
-pub fn parse(line: &str) -> Result<Command<'_>, CommandError> {
+pub fn parse(line: &str) -> Result<Command<'_>, CommandError<'_>> {
     let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
     let spec = COMMANDS
         .iter()
         .find(|spec| spec.name.eq_ignore_ascii_case(name))
-        .ok_or(CommandError::Unknown)?;
+        .ok_or(CommandError::Unknown(name))?;
     (spec.parse)(rest.trim()).ok_or(CommandError::Usage(spec.name, spec.args))
 }
 
@@ -274,7 +282,8 @@ mod tests {
             Ok(Command::Message { user: "bob", text: "hi  there" })
         );
         for line in ["/", "//", "/helpme", "/help\u{a0}x", "/msgbob hi"] {
-            assert_eq!(parse(line), Err(CommandError::Unknown), "{line}");
+            let name = line.split(' ').next().unwrap();
+            assert_eq!(parse(line), Err(CommandError::Unknown(name)), "{line}");
         }
     }
 

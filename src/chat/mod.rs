@@ -19,6 +19,7 @@ mod lobby;
 mod login;
 pub mod marks;
 pub mod name;
+mod nearest;
 pub mod picture;
 pub mod protocol;
 pub mod render;

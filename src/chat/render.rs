@@ -15,7 +15,8 @@ use super::picture::PICTURES;
 use super::protocol::Protocol;
 use crate::count::count;
 use crate::limits::{
-    ANSWER_COLUMNS, DEFAULT_COLUMNS, MAX_LISTED_BYTES, MAX_MESSAGE_CHARS, OTHERS_COLUMNS,
+    ANSWER_COLUMNS, DEFAULT_COLUMNS, MAX_LINE_BYTES, MAX_LISTED_BYTES, MAX_MESSAGE_CHARS,
+    OTHERS_COLUMNS, REPEATED_CHARS,
 };
 use crate::outbox::{Frame, PromptText};
 use crate::text;
@@ -140,9 +141,43 @@ pub(super) fn taken_for_password(lobby: &str, word: &str) -> Frame {
     ))
 }
 
-/// What is said when a line is longer than a message may be.
-pub(super) fn too_long() -> Frame {
-    error(format_args!("Message too long (max {MAX_MESSAGE_CHARS} characters)"))
+/// What is said when a line is longer than a message may be: it has so many characters, which are not
+/// counted where it is longer than any line may be.
+pub(super) fn message_too_long(chars: Option<usize>) -> Frame {
+    match chars {
+        Some(chars) => too_long("Message", MAX_MESSAGE_CHARS, chars),
+        None => error(format_args!(
+            "Message too long (max {MAX_MESSAGE_CHARS} characters): it has more than \
+             {MAX_LINE_BYTES} bytes"
+        )),
+    }
+}
+
+/// The same of whatever else has a length.
+pub(super) fn too_long(what: &str, max: usize, chars: usize) -> Frame {
+    error(format_args!("{what} too long (max {max} characters): it has {chars}"))
+}
+
+/// `User not found: alcie. Did you mean alice?`
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NotFound<'a> {
+    /// What is wrong.
+    pub(super) what: &'a str,
+    /// With what, as it was typed. It is cut if it is long.
+    pub(super) name: &'a str,
+    /// What is like it.
+    pub(super) nearest: Option<&'a str>,
+}
+
+impl fmt::Display for NotFound<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, name, nearest } = self;
+        match name.char_indices().nth(REPEATED_CHARS) {
+            None => write!(f, "{what}: {name}.")?,
+            Some((end, _)) => write!(f, "{what}: {}….", name.get(..end).unwrap_or_default())?,
+        }
+        nearest.map_or(Ok(()), |nearest| write!(f, " Did you mean {nearest}?"))
+    }
 }
 
 /// The refusal of a line that came too soon.

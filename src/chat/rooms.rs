@@ -6,6 +6,8 @@ use std::time::Instant;
 use super::crowd::{Tell, Way};
 use super::lobby::{CreateError, Creator, LobbyId};
 use super::name::{self, NameError, What};
+use super::nearest::Mistyped;
+use super::render::NotFound;
 use super::user::Waiting;
 use super::{Chat, Request, Timer, render};
 use crate::count::count;
@@ -207,10 +209,9 @@ impl Chat {
         if name::is_reserved(name, What::Lobby) && self.lobbies.find(name).is_none() {
             return out.push(id, &render::error(NameError::Reserved(What::Lobby)));
         }
-        if text::chars(description) > MAX_DESCRIPTION_CHARS {
-            let error =
-                format_args!("Description too long (max {MAX_DESCRIPTION_CHARS} characters)");
-            return out.push(id, &render::error(error));
+        let chars = text::chars(description);
+        if chars > MAX_DESCRIPTION_CHARS {
+            return out.push(id, &render::too_long("Description", MAX_DESCRIPTION_CHARS, chars));
         }
         let Some(password) = password else {
             return self.finish_create(now, id, &name.into(), description, None, out);
@@ -276,7 +277,10 @@ impl Chat {
         let Some((to, lobby)) =
             self.lobbies.find(name).and_then(|to| Some((to, self.lobbies.get(to)?)))
         else {
-            return out.push(id, &render::error("Lobby does not exist"));
+            let nearest =
+                Mistyped::name(name).nearest(self.lobbies.iter().map(|lobby| &*lobby.name));
+            let error = NotFound { what: "Lobby does not exist", name, nearest };
+            return out.push(id, &render::error(error));
         };
         let name = &lobby.name;
         if self.user(id).is_some_and(|user| user.lobby == to) {

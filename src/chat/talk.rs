@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::command::{self, Command};
 use super::lobby::Entry;
+use super::nearest::Mistyped;
+use super::render::NotFound;
 use super::user::Refused;
 use super::{Chat, CloseReason, Timer, marks, picture, render};
 use crate::id::ConnId;
@@ -53,7 +55,7 @@ impl Chat {
             (None, Some(line)) if text::chars(line) <= MAX_MESSAGE_CHARS => {
                 self.say(now, id, None, line, out);
             }
-            (None, _) => out.push(id, &render::too_long()),
+            (None, line) => out.push(id, &render::message_too_long(line.map(text::chars))),
         }
     }
 
@@ -155,7 +157,10 @@ impl Chat {
             Command::Picture(name) => match picture::find(name) {
                 Some(picture) => self.set_picture(id, picture, out),
                 None => {
-                    let error = "Profile picture not found. Use /sp list to see options.";
+                    let names = picture::PICTURES.iter().map(|(name, _)| *name);
+                    let nearest = Mistyped::name(name).nearest(names);
+                    let about = NotFound { what: "Profile picture not found", name, nearest };
+                    let error = format_args!("{about} Use /sp list to see options.");
                     out.push(id, &render::error(error));
                 }
             },
@@ -200,17 +205,30 @@ impl Chat {
         }
     }
 
+    /// Nobody has this name; who has one like it, first of those in the same lobby, is meant perhaps.
+    fn user_not_found(&self, id: ConnId, name: &str, out: &mut Outboxes) {
+        let Some(lobby) = self.user(id).and_then(|user| self.lobbies.get(user.lobby)) else {
+            return;
+        };
+        let typed = Mistyped::name(name);
+        let other = |other: &ConnId| Some(&*self.user(*other).filter(|_| *other != id)?.name);
+        let nearest = typed
+            .nearest(lobby.members.iter().filter_map(other))
+            .or_else(|| typed.nearest(self.names.values().filter_map(other)));
+        out.push(id, &render::error(NotFound { what: "User not found", name, nearest }));
+    }
+
     /// `/msg`: seen by the two of them, kept nowhere.
     fn message(&self, id: ConnId, to: &str, text: &str, out: &mut Outboxes) {
         let Some(sender) = self.user(id) else { return };
         let Some((to, recipient)) = self.find_user(to) else {
-            return out.push(id, &render::error("User not found."));
+            return self.user_not_found(id, to, out);
         };
         if to == id {
             return out.push(id, &render::error("You cannot message yourself."));
         }
         if text::chars(text) > MAX_MESSAGE_CHARS {
-            return out.push(id, &render::too_long());
+            return out.push(id, &render::message_too_long(Some(text::chars(text))));
         }
         out.push(to, &render::direct(&sender.name, "You", text));
         out.push(id, &render::direct("You", &recipient.name, text));
@@ -220,12 +238,12 @@ impl Chat {
     /// lobby is private.
     fn tag(&mut self, now: Instant, id: ConnId, whom: &str, text: &str, out: &mut Outboxes) {
         let Some((whom, tagged)) = self.find_user(whom) else {
-            return out.push(id, &render::error("User not found."));
+            return self.user_not_found(id, whom, out);
         };
         let Some(sender) = self.user(id) else { return };
         let Some(lobby) = self.lobbies.get(sender.lobby) else { return };
         if text::chars(text) > MAX_MESSAGE_CHARS {
-            return out.push(id, &render::too_long());
+            return out.push(id, &render::message_too_long(Some(text::chars(text))));
         }
         let told = if tagged.lobby == sender.lobby {
             render::tagged_here(&sender.name)
@@ -253,8 +271,8 @@ impl Chat {
             return out.push(id, &render::error(error));
         }
         if prompt.is_some_and(|prompt| text::chars(prompt) > MAX_AI_PROMPT_CHARS) {
-            let error = format_args!("AI prompt too long (max {MAX_AI_PROMPT_CHARS} characters)");
-            return out.push(id, &render::error(error));
+            let chars = prompt.map_or(0, text::chars);
+            return out.push(id, &render::too_long("AI prompt", MAX_AI_PROMPT_CHARS, chars));
         }
         if prompt.is_some() && self.refuse_short_of_memory(id, out) {
             return;

@@ -41,6 +41,9 @@ const BAD_NAMES: &[&str] = &[
 ];
 /// What looks like somebody's name, and what only might.
 const ALIKE: &[&str] = &["aIice", "B0b", "dave2", "hei-di", "zz_", "Al", "OIivia", "jvdy", "ivan_"];
+/// What people type who are not sure of a name.
+const NEARLY: &[&str] =
+    &["alcie", "bbo", "carl", "davee-2", "FRNAK", "oliva", "mallroy", "nobody-at-all", "x", "zzz"];
 const PUBLIC: &[&str] = &["coding", "Tea-Room", "club_7"];
 const BAD_LOBBIES: &[&str] = &[
     "x",
@@ -229,7 +232,8 @@ impl Script {
     fn line(&mut self, world: &mut World, who: Who) -> String {
         let rng = &mut world.rng;
         let words = self.words(rng);
-        let somebody = *rng.pick(NAMES);
+        let names = if rng.once_in(8) { NEARLY } else { NAMES };
+        let somebody = *rng.pick(names);
         let somebody = if rng.once_in(4) { somebody.to_uppercase() } else { somebody.to_owned() };
         let private = *rng.pick(PRIVATE);
         let public = *rng.pick(PUBLIC);
@@ -267,7 +271,21 @@ impl Script {
                 (*rng.pick(&["/msg", "/tag bob", "/create x", "/join", "/ai", "/setai", "/color"]))
                     .to_owned()
             }
-            68 => (*rng.pick(&["/", "/nothing", "/helpme", "//"])).to_owned(),
+            68 => (*rng.pick(&[
+                "/",
+                "/nothing",
+                "/helpme",
+                "/hlep",
+                "/USRS",
+                "/exit",
+                "/lobbys",
+                "/setia be kind",
+                "/a-command-of-more-than-32-characters",
+                "/jion den pw",
+                "/sp bera",
+                "/sp dgo",
+            ]))
+            .to_owned(),
             69 => (*rng.pick(&["", "   ", "/width 45", "/width 20", "/width off", "/width 7"]))
                 .to_owned(),
             70 => format!("{words} {}", "x".repeat(1000)),

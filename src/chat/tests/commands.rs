@@ -29,9 +29,21 @@ fn help_lists_every_command_with_a_text() {
 fn an_unknown_command_is_said_to_be_unknown() {
     let mut world = World::new();
     let (alice, bob) = (world.user("alice"), world.user("bob"));
-    for line in ["/nothing", "/", "//", "/helpme", "/msgbob hi", "/ help"] {
-        let unknown = "Unknown command. Type /help for available commands.";
-        world.answers(alice, line, &[unknown]);
+    let long = format!("/{}", "x".repeat(100));
+    let cut = format!(": /{}….", "x".repeat(31));
+    for (line, about) in [
+        ("/nothing", ": /nothing."),
+        ("/", ": /."),
+        ("/hlep", ": /hlep. Did you mean /help?"),
+        ("/helpme", ": /helpme. Did you mean /help?"),
+        ("/JION den secret", ": /JION. Did you mean /join?"),
+        ("/exit", ": /exit. Did you mean /quit?"),
+        ("/msgbob hi", ": /msgbob. Did you mean /msg?"),
+        ("/ help", ": /."),
+        (&long, &cut),
+    ] {
+        let unknown = format!("Unknown command{about} Type /help for available commands.");
+        world.answers(alice, line, &[&unknown]);
     }
     world.sees(bob, &[]);
 }
@@ -115,7 +127,7 @@ fn a_picture_is_chosen_by_name_and_reset() {
         let listed = world.answer(alice, "/users");
         assert_eq!(listed[1], "[@_@] alice");
     }
-    let error = "Profile picture not found. Use /sp list to see options.";
+    let error = "Profile picture not found: unicorn. Use /sp list to see options.";
     world.answers(alice, "/sp unicorn", &[error]);
 }
 

@@ -60,8 +60,13 @@ fn a_newcomer_is_told_who_is_there_by_name_as_far_as_a_row_goes() {
 fn a_lobby_that_is_not_there_cannot_be_joined() {
     let mut world = World::new();
     let (alice, bob) = (world.user("alice"), world.user("bob"));
-    world.answers(alice, "/join nowhere", &["Lobby does not exist"]);
-    world.answers(alice, "/join nowhere pw", &["Lobby does not exist"]);
+    world.answers(alice, "/join nowhere", &["Lobby does not exist: nowhere."]);
+    world.answers(alice, "/join nowhere pw", &["Lobby does not exist: nowhere."]);
+    world.say(alice, "/create chess pw x");
+    world.clear();
+    let ches = "Lobby does not exist: ches. Did you mean chess?";
+    world.answers(alice, "/join ches pw", &[ches]);
+    world.answers(alice, "/join GENRAL", &["Lobby does not exist: GENRAL. Did you mean general?"]);
     world.sees(bob, &[]);
 }
 

@@ -378,7 +378,7 @@ fn an_empty_lobby_is_removed_after_two_hours_and_its_name_is_free() {
     assert!(exists(&mut world, bob, "den"));
     world.advance_secs(1);
     assert!(!exists(&mut world, bob, "den"));
-    world.answers(bob, "/join den pw", &["Lobby does not exist"]);
+    world.answers(bob, "/join den pw", &["Lobby does not exist: den."]);
     assert!(succeeded(&world.answer(bob, "/create den second")));
     let row = "  Privacy: public | AI: default AI | Created by: bob | Users: 0";
     assert!(listed(&mut world, bob, row));

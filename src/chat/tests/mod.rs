@@ -376,4 +376,5 @@ fn message(name: &str, text: &str) -> [String; 2] {
     [format!("[@_@] {name} [just now]"), format!("  ╰─> {text}")]
 }
 
-const TOO_LONG: &str = "Message too long (max 1000 characters)";
+const TOO_LONG: &str = "Message too long (max 1000 characters): it has 1001";
+const MUCH_TOO_LONG: &str = "Message too long (max 1000 characters): it has more than 8192 bytes";

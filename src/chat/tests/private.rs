@@ -31,7 +31,9 @@ fn a_direct_message_to_nobody_or_oneself_is_refused() {
     let alice = world.user("alice");
     let unnamed = world.stranger();
     world.clear();
-    world.answers(alice, "/msg nobody hi", &["User not found."]);
+    world.answers(alice, "/msg nobody hi", &["User not found: nobody."]);
+    // Nobody means oneself.
+    world.answers(alice, "/msg alcie hi", &["User not found: alcie."]);
     world.answers(alice, "/msg ALICE hi", &["You cannot message yourself."]);
     assert_eq!(world.raw(unnamed), "");
 }
@@ -42,8 +44,28 @@ fn somebody_who_left_is_not_found() {
     let (alice, bob) = (world.user("alice"), world.user("bob"));
     world.say(bob, "/quit");
     world.clear();
-    world.answers(alice, "/msg bob hi", &["User not found."]);
-    world.answers(alice, "/tag bob hi", &["User not found."]);
+    world.answers(alice, "/msg bob hi", &["User not found: bob."]);
+    world.answers(alice, "/tag bob hi", &["User not found: bob."]);
+}
+
+#[test]
+fn the_nearest_name_is_suggested_first_of_those_in_the_same_lobby() {
+    let mut world = World::new();
+    let alice = world.user("alice");
+    world.user("Marion");
+    world.say(alice, "/create den x");
+    world.user_in("marlon1", "den");
+    world.clear();
+    let about = |typed, meant| format!("User not found: {typed}. Did you mean {meant}?");
+    world.answers(alice, "/msg marlon hi", &[&about("marlon", "Marion")]);
+    world.answers(alice, "/tag MAIRON hi", &[&about("MAIRON", "Marion")]);
+    world.say(alice, "/join den");
+    world.clear();
+    world.answers(alice, "/msg marlon hi", &[&about("marlon", "marlon1")]);
+    world.answers(alice, "/msg marino hi", &[&about("marino", "Marion")]);
+    let long = "é".repeat(33);
+    let cut = format!("User not found: {}….", "é".repeat(32));
+    world.answers(alice, &format!("/msg {long} hi"), &[&cut]);
 }
 
 #[test]

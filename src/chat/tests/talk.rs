@@ -88,7 +88,7 @@ fn a_line_beyond_8_kib_is_refused_once_and_the_connection_lives_on() {
     let mut world = World::new();
     let (alice, bob) = (world.user("alice"), world.user("bob"));
     world.say_too_long(alice);
-    world.sees(alice, &[TOO_LONG]);
+    world.sees(alice, &[MUCH_TOO_LONG]);
     world.sees(bob, &[]);
     assert_eq!(world.answer(alice, "still here"), message("alice", "still here"));
 }

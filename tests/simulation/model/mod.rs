@@ -250,7 +250,7 @@ impl Model {
                 self.close(who);
             }
             _ if !self.may_speak(who, line.is_some_and(talk::only_shows)) => {}
-            None => self.tell(who, words::TOO_LONG),
+            None => self.tell(who, words::FAR_TOO_LONG),
             Some(line) if line.starts_with('/') => self.command(who, line),
             Some(line) => self.say(who, line),
         }

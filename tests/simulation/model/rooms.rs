@@ -194,7 +194,7 @@ impl Model {
             if is_reserved {
                 Some(words::LOBBY_RESERVED.to_owned())
             } else if description.chars().count() > 200 {
-                Some("Description too long (max 200 characters)".to_owned())
+                Some(words::too_long("Description", 200, description).trim_end().to_owned())
             } else if password.is_some_and(|password| password.len() > 72) {
                 Some("Password too long (max 72 bytes)".to_owned())
             } else {
@@ -263,7 +263,10 @@ impl Model {
             return self.tell(who, "Usage: /join <name> [password]\n");
         }
         let Some(lobby) = self.find_lobby(name) else {
-            return self.tell(who, "Lobby does not exist\n");
+            let known: Vec<_> = self.lobbies.iter().map(|lobby| &*lobby.name).collect();
+            let meant = words::meant(name, name.len() / 3, &known);
+            let error = words::not_found("Lobby does not exist", name, meant);
+            return self.tell(who, &format!("{error}\n"));
         };
         let (id, name, is_private) = (lobby.id, lobby.name.clone(), lobby.password.is_some());
         let unquoted = rest.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));

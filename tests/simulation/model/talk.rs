@@ -5,6 +5,11 @@ use mio_chat::chat::picture;
 use super::rooms::Said;
 use super::{Fixed, LONGEST_MESSAGE, Model, Piece, Who, words};
 
+const COMMANDS: [&str; 13] = [
+    "/help", "/users", "/lobbies", "/create", "/join", "/sp", "/msg", "/tag", "/ai", "/setai",
+    "/color", "/width", "/quit",
+];
+
 /// The first word of a line, and the rest without the spaces around it.
 pub fn split(line: &str) -> (&str, &str) {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -60,7 +65,11 @@ impl Model {
                 }
                 _ => self.tell(who, "Usage: /width <columns | off>\n"),
             },
-            _ => self.tell(who, "Unknown command. Type /help for available commands.\n"),
+            _ => {
+                let meant = words::meant(name, name.len() / 2, &COMMANDS);
+                let error = words::not_found("Unknown command", name, meant);
+                self.tell(who, &format!("{error} Type /help for available commands.\n"));
+            }
         }
     }
 
@@ -68,7 +77,7 @@ impl Model {
 
     pub(super) fn say(&mut self, who: Who, text: &str) {
         if text.chars().count() > LONGEST_MESSAGE {
-            return self.tell(who, words::TOO_LONG);
+            return self.tell(who, &words::too_long("Message", LONGEST_MESSAGE, text));
         }
         self.publish(who, None, text);
     }
@@ -94,12 +103,12 @@ impl Model {
             return self.tell(who, "Usage: /msg <user> <message>\n");
         }
         let Some(to) = self.find_user(to).map(|client| client.who) else {
-            return self.tell(who, "User not found.\n");
+            return self.tell_not_found(who, to);
         };
         if to == who {
             self.tell(who, "You cannot message yourself.\n");
         } else if text.chars().count() > LONGEST_MESSAGE {
-            self.tell(who, words::TOO_LONG);
+            self.tell(who, &words::too_long("Message", LONGEST_MESSAGE, text));
         } else {
             let (from, other) = (self.name(who), self.name(to));
             let text = words::said(text);
@@ -114,10 +123,10 @@ impl Model {
             return self.tell(who, "Usage: /tag <user> <message>\n");
         }
         let Some(tagged) = self.find_user(tagged).map(|client| client.who) else {
-            return self.tell(who, "User not found.\n");
+            return self.tell_not_found(who, tagged);
         };
         if text.chars().count() > LONGEST_MESSAGE {
-            return self.tell(who, words::TOO_LONG);
+            return self.tell(who, &words::too_long("Message", LONGEST_MESSAGE, text));
         }
         let lobby = self.lobby(self.client(who).lobby).unwrap();
         let (place, is_private) = (lobby.name.clone(), lobby.password.is_some());
@@ -133,6 +142,23 @@ impl Model {
             let text = words::said(text);
             self.tell(tagged, &format!("✦ {by} tagged you in '{place}'\n  ╰─> {text}\n"));
         }
+    }
+
+    fn tell_not_found(&mut self, who: Who, name: &str) {
+        let here = self.client(who).lobby;
+        let others = self.clients.iter().filter(|other| other.who != who);
+        let names = |others: Vec<&super::Client>| -> Vec<String> {
+            others.iter().filter_map(|other| other.name.clone()).collect()
+        };
+        let near = names(others.clone().filter(|other| other.lobby == here).collect());
+        let all = names(others.collect());
+        let meant = |names: &[String]| {
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            words::meant(name, name.len() / 3, &names).map(str::to_owned)
+        };
+        let meant = meant(&near).or_else(|| meant(&all));
+        let error = words::not_found("User not found", name, meant.as_deref());
+        self.tell(who, &format!("{error}\n"));
     }
 
     // ---- Looking around ----------------------------------------------------------------------
@@ -183,7 +209,10 @@ impl Model {
                     self.tell(who, &format!("Profile picture changed to: {picture}\n"));
                 }
                 None => {
-                    self.tell(who, "Profile picture not found. Use /sp list to see options.\n");
+                    let known: Vec<_> = picture::PICTURES.iter().map(|(name, _)| *name).collect();
+                    let meant = words::meant(name, name.len() / 3, &known);
+                    let error = words::not_found("Profile picture not found", args, meant);
+                    self.tell(who, &format!("{error} Use /sp list to see options.\n"));
                 }
             },
         }
@@ -198,7 +227,7 @@ impl Model {
         } else if !self.lobby(id).unwrap().is_of(who) {
             self.tell(who, "Only the creator of this lobby can change its AI prompt.\n");
         } else if args.chars().count() > 2000 {
-            self.tell(who, "AI prompt too long (max 2000 characters)\n");
+            self.tell(who, &words::too_long("AI prompt", 2000, args));
         } else {
             let is_default = args.eq_ignore_ascii_case("default");
             self.lobby_mut(id).unwrap().prompt = (!is_default).then(|| args.to_owned());

@@ -6,7 +6,8 @@ pub const NAME_PROMPT: &str = "Enter your username: ";
 pub const TAKEN: &str = "Username already taken, try another.";
 pub const LOBBY_RESERVED: &str = "Lobby name is reserved, try another.";
 pub const RESERVED: &str = "Username is reserved, try another.";
-pub const TOO_LONG: &str = "Message too long (max 1000 characters)\n";
+pub const FAR_TOO_LONG: &str =
+    "Message too long (max 1000 characters): it has more than 8192 bytes\n";
 pub const CUT_SHORT: &str = "[AI] (answer cut short)\n";
 
 /// Reserved are these, and what looks like one of the long ones.
@@ -67,6 +68,54 @@ pub fn name_error(kind: &str, name: &str, most: usize) -> Option<String> {
     } else {
         None
     }
+}
+
+/// What is too long has so many characters, not so many.
+pub fn too_long(what: &str, most: usize, text: &str) -> String {
+    format!("{what} too long (max {most} characters): it has {}\n", text.chars().count())
+}
+
+/// What is not there, and what may have been meant.
+pub fn not_found(what: &str, name: &str, meant: Option<&str>) -> String {
+    let name = match name.chars().count() {
+        0..=32 => name.to_owned(),
+        _ => name.chars().take(32).chain(['…']).collect(),
+    };
+    match meant {
+        Some(meant) => format!("{what}: {name}. Did you mean {meant}?"),
+        None => format!("{what}: {name}."),
+    }
+}
+
+/// The nearest of these within `most` mistakes, then the first by its letters.
+pub fn meant<'a>(typed: &str, most: usize, among: &[&'a str]) -> Option<&'a str> {
+    let near = among.iter().map(|name| (mistakes(typed, name), name.to_ascii_lowercase(), *name));
+    let nearest = near.filter(|(mistakes, ..)| *mistakes <= most.clamp(1, 3)).min()?;
+    (2..=35).contains(&typed.len()).then_some(nearest.2)
+}
+
+/// Letters too many, too few, wrong, or swapped with their neighbour, by trying everything.
+fn mistakes(one: &str, other: &str) -> usize {
+    fn between(one: &[u8], other: &[u8], known: &mut [Vec<Option<usize>>]) -> usize {
+        let ([a, ones @ ..], [b, others @ ..]) = (one, other) else {
+            return one.len() + other.len();
+        };
+        if let Some(known) = known[one.len()][other.len()] {
+            return known;
+        }
+        let mut least = between(ones, others, known) + usize::from(a != b);
+        least = least.min(between(one, others, known) + 1).min(between(ones, other, known) + 1);
+        if let ([c, ones @ ..], [d, others @ ..]) = (ones, others)
+            && (a, c) == (d, b)
+        {
+            least = least.min(between(ones, others, known) + 1);
+        }
+        known[one.len()][other.len()] = Some(least);
+        least
+    }
+    let (one, other) = (one.to_ascii_lowercase(), other.to_ascii_lowercase());
+    let mut known = vec![vec![None; other.len() + 1]; one.len() + 1];
+    between(one.as_bytes(), other.as_bytes(), &mut known)
 }
 
 pub fn name_too_long(kind: &str, most: usize) -> String {
