@@ -626,6 +626,17 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_may_stand_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "GEMINI_API_KEY=k\nhttps_proxy=proxy.example:3128\nHTTP_PROXY=x\n";
+        std::fs::write(dir.path().join(".env"), text).unwrap();
+        let config = Config::load(dir.path()).unwrap();
+        // The environment wins, and may exempt all hosts.
+        let exempts = NO_PROXY_VARIABLES.iter().any(|name| std::env::var_os(name).is_some());
+        assert!(config.gemini.proxy.is_some() || exempts);
+    }
+
+    #[test]
     fn files_are_named_by_their_paths() {
         let config = parse(&[("CHAT_TLS_CERT", "/etc/a.pem"), ("CHAT_LOG_FILE", "b")]).unwrap();
         assert_eq!((config.tls.cert, config.tls.key), ("/etc/a.pem".into(), "server.key".into()));

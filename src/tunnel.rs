@@ -215,6 +215,9 @@ fn is_exempt(list: &str, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_HTTP_HEAD_BYTES;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn find(vars: &[(&str, &str)], host: &str) -> Result<Option<Proxy>, &'static str> {
         let get = |name: &str| {
@@ -351,6 +354,26 @@ mod tests {
         assert_eq!(takes_not, refused("HTTP 407: it does not take this user and password", true));
         assert!(matches!(plain("SSH-2.0-x\r\n\r\n"), Reply::Refused(_, false)));
         assert!(matches!(plain(&"x".repeat(20_000)), Reply::Refused(_, false)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_reply_is_read_to_an_end(pieces in vec(vec(any::<u8>(), 1..600), 1..60)) {
+            let (_, mut tunnel) = parse("proxy:1").unwrap().request("x", 443);
+            let open = pieces.iter().map(|piece| tunnel.receive(piece)).find(|r| *r != Reply::Unfinished);
+            let received: usize = pieces.iter().map(Vec::len).sum();
+            prop_assert!(open.is_some() || received <= MAX_HTTP_HEAD_BYTES);
+        }
+
+        #[test]
+        fn any_setting_is_read(text in "(\\PC|http://|[@:%/\\[\\]]|a:b@|::1){0,20}", host in "[a-z.0-9:]{0,9}") {
+            let _ = is_exempt(&text, &host);
+            if let Some(proxy) = parse(&text) {
+                let (head, _) = proxy.request("api.example", 443);
+                prop_assert!(head.iter().all(|b| b.is_ascii_graphic() || b" \r\n".contains(b)));
+                prop_assert!((4..=5).contains(&head.split(|b| *b == b'\n').count().saturating_sub(1)));
+            }
+        }
     }
 
     #[test]

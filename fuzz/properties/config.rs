@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::harmless;
 use mio_chat::config::{BaseUrl, Config, ConfigError, Secret, read_file};
+use mio_chat::tunnel::PROXY_VARIABLES;
 
 /// Numbers: the default, the least and the greatest.
 const NUMBERS: &[(&str, u64, u64, u64)] = &[
@@ -36,9 +37,13 @@ const OTHERS: &[&str] = &[
     "GEMINI_API_KEY",
     "GEMINI_MODEL",
     "GEMINI_BASE_URL",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
 ];
 
-/// Part of every key here, and of nothing else.
+/// Part of every key and proxy's password here, and of nothing else.
 const SECRET: &str = "S3cretMark";
 
 type Vars = HashMap<String, String>;
@@ -50,6 +55,11 @@ pub fn check(data: &[u8]) {
     let Some(mut vars) = vars else { return };
     if let Some(key) = vars.get_mut("GEMINI_API_KEY").filter(|key| !key.trim().is_empty()) {
         key.push_str(SECRET);
+    }
+    for name in PROXY_VARIABLES {
+        let Some(value) = vars.get_mut(name) else { continue };
+        let ends = [value.find('@'), value.rfind('@')];
+        ends.into_iter().flatten().rev().for_each(|at| value.insert_str(at, SECRET));
     }
     let parsed = parse(&vars);
     same(&parsed, &parse(&vars));
@@ -145,6 +155,18 @@ fn check_config(config: &Config, vars: &Vars) {
     assert!(!gemini.model.is_empty() && gemini.model.bytes().all(usual));
     assert!(gemini.nameservers.iter().all(|server| server.addr(|_| Some(1)).is_some()));
     check_url(&gemini.base_url);
+    if let Some(proxy) = &gemini.proxy {
+        assert!(gemini.key.is_some() && gemini.base_url.https);
+        assert!(PROXY_VARIABLES.iter().any(|name| text(name).is_some()));
+        assert!(!proxy.host.is_empty() && proxy.port != 0);
+        let shown = proxy.to_string();
+        assert!(!shown.contains(SECRET) && shown.bytes().all(|b| (b' '..=b'~').contains(&b)));
+        // A request of so many lines, whatever the password holds.
+        let request = String::from_utf8(proxy.request("api.example", 443).0).unwrap();
+        let lines: Vec<&str> = request.split("\r\n").collect();
+        assert!((5..=6).contains(&lines.len()) && request.ends_with("\r\n\r\n"), "{request:?}");
+        assert!(lines.iter().all(|line| line.bytes().all(|b| (b' '..=b'~').contains(&b))));
+    }
     for (name, port, listen) in
         [("CHAT_LISTEN", 8080, config.listen), ("CHAT_TLS_LISTEN", 8443, config.tls_listen)]
     {
