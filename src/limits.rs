@@ -170,6 +170,8 @@ pub const MAX_OUTPUT_TOKENS: u32 = 4096;
 pub const ASKS_AT_ONCE: usize = 4;
 /// Questions that may wait in one lobby beside the one under way.
 pub const ASKS_WAITING: usize = 3;
+/// How many users' questions an address has for all of its users together.
+pub const ADDRESS_QUESTIONS: usize = 10;
 /// The span in which the questions of a user, or an address, are counted.
 pub const QUESTIONS_WINDOW: Duration = Duration::from_secs(3600);
 /// How long the first piece of an answer may take.

@@ -85,6 +85,13 @@ impl SlidingWindow {
         Some(window.saturating_sub(now.saturating_duration_since(*oldest)))
     }
 
+    /// Forgets one event that was accepted at this time, if it is still remembered.
+    pub fn give_back(&mut self, at: Instant) {
+        if let Some(place) = self.accepted.iter().rposition(|accepted| *accepted == at) {
+            self.accepted.remove(place);
+        }
+    }
+
     /// How many events were accepted within the last `window`.
     #[must_use]
     pub fn count(&self, now: Instant, window: Duration) -> usize {
@@ -308,6 +315,28 @@ mod tests {
         (0..3).for_each(|_| open.close(addr));
         assert_eq!(open.addresses(), 1);
         assert!((0..100).all(|_| open.try_open(addr, 0)));
+    }
+
+    #[test]
+    fn what_is_given_back_may_be_had_again_and_once_only() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let ten = Duration::from_secs(10);
+        let mut window = SlidingWindow::default();
+        for secs in [0, 1, 1] {
+            window.try_accept(at(secs), 3, ten).unwrap();
+        }
+        window.give_back(at(1));
+        assert_eq!((window.count(at(2), ten), window.last()), (2, Some(at(1))));
+        window.try_accept(at(2), 3, ten).unwrap();
+        assert_eq!(window.wait(at(2), 3, ten), Some(Duration::from_secs(8)));
+        // Of another time there is none.
+        window.give_back(at(5));
+        assert_eq!(window.count(at(2), ten), 3);
+        for secs in [0, 1, 2] {
+            window.give_back(at(secs));
+        }
+        assert_eq!((window.count(at(2), ten), window.last()), (0, None));
     }
 
     #[test]

@@ -18,7 +18,7 @@ fn the_assistant_understands_another_ones_gemini() {
     for _ in 0..3 {
         alice.send("/ai how is the weather?");
         let seen = alice.expect("│ Bring a hat, alice.\n");
-        assert!(seen.contains("[AI Response to alice]\n  │ It is sunny in here.\n"), "{seen}");
+        assert!(seen.contains("[AI Response to alice] Rox:\n  │ It is sunny in here.\n"), "{seen}");
     }
     alice.send("/ai am I asking too often?");
     alice.expect("[AI] The AI's rate limit is reached. Try again in a minute.\n");

@@ -6,15 +6,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::lobby::LobbyId;
 use super::name::fold;
 use super::{Chat, Request, Timer, marks, render};
+use crate::count::count;
 use crate::gemini::{AskError, Question as Asked, Said, body};
 use crate::id::ConnId;
 use crate::limits::{
-    ASKS_AT_ONCE, ASKS_WAITING, MAX_MESSAGE_CHARS, QUESTIONS_WINDOW, RECENT_MESSAGES,
+    ADDRESS_QUESTIONS, ASKS_AT_ONCE, ASKS_WAITING, MAX_MESSAGE_CHARS, QUESTIONS_WINDOW,
+    RECENT_MESSAGES,
 };
 use crate::outbox::Outboxes;
 use crate::rate::{AddrKey, Expiring, SlidingWindow, wait_secs};
@@ -40,7 +42,8 @@ pub enum Answer<'a> {
 pub struct AssistantSettings {
     /// The model's name, for `/ai status`.
     pub model: String,
-    /// Questions of one user, and of one address, within an hour; 0 is no limit.
+    /// Questions of one user within an hour; an address has [`ADDRESS_QUESTIONS`] times as many for
+    /// all of its users together. 0 is no limit.
     pub questions_per_hour: usize,
 }
 
@@ -49,6 +52,9 @@ struct Question {
     asker: ConnId,
     name: Rc<str>,
     text: Box<str>,
+    /// When it was taken off these budgets, to which it is given back if the service fails.
+    at: Instant,
+    budgets: Vec<Budget>,
 }
 
 /// A question under way.
@@ -70,8 +76,19 @@ pub(super) struct Asks {
 /// Whose questions are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Budget {
-    User(Rc<str>),
+    /// A guest is a name at an address.
+    User(Rc<str>, AddrKey),
     Address(AddrKey),
+}
+
+impl Budget {
+    /// Its questions an hour, if a user has so many; 0 is no limit.
+    fn limit(&self, questions_per_hour: usize) -> usize {
+        match self {
+            Self::User(..) => questions_per_hour,
+            Self::Address(_) => questions_per_hour * ADDRESS_QUESTIONS,
+        }
+    }
 }
 
 /// Everything about questions that is not a lobby's own.
@@ -90,6 +107,22 @@ impl Assistant {
     pub(super) fn under_way(&self) -> usize {
         self.current.len()
     }
+
+    /// Gives a question back that was taken off these budgets at `spent`.
+    fn give_back(&mut self, now: Instant, spent: Instant, budgets: &[Budget]) {
+        for budget in budgets {
+            let Some(mut window) = self.budgets.remove(now, budget) else { continue };
+            window.give_back(spent);
+            self.remember(budget, window);
+        }
+    }
+
+    /// Keeps a budget for as long as anything counts against it.
+    fn remember(&mut self, budget: &Budget, window: SlidingWindow) {
+        if let Some(last) = window.last() {
+            self.budgets.insert(budget.clone(), window, last + QUESTIONS_WINDOW);
+        }
+    }
 }
 
 impl Asks {
@@ -103,7 +136,7 @@ impl Chat {
     /// `/ai`: a question, `status` or `stop`.
     pub(super) fn ask(&mut self, now: Instant, id: ConnId, text: &str, out: &mut Outboxes) {
         if self.settings.assistant.is_none() {
-            return out.push(id, &render::error("AI is not available on this server"));
+            return out.push(id, &render::error(NOT_HERE));
         }
         match text.to_ascii_lowercase().as_str() {
             "status" => self.ask_status(now, id, out),
@@ -127,19 +160,29 @@ impl Chat {
             let error = "[AI] Too many questions wait in this lobby. Try again in a moment.";
             return out.push(id, &render::error(error));
         }
-        if let Err(secs) = self.spend_question(now, id) {
-            let limit = self.settings.assistant.as_ref().map_or(0, |ai| ai.questions_per_hour);
-            let minutes = secs.div_ceil(60);
-            let error = format_args!(
-                "[AI] {limit} questions an hour are the limit. Ask again in {minutes} minutes."
-            );
-            return out.push(id, &render::error(error));
-        }
+        let budgets = match self.spend_question(now, id) {
+            Ok(budgets) => budgets,
+            Err((budget, wait)) => {
+                let limit = budget.limit(self.questions_per_hour());
+                let whose = match budget {
+                    Budget::User(..) => "",
+                    Budget::Address(_) => " for all users of your address together",
+                };
+                let questions = count(u64::try_from(limit).unwrap_or(u64::MAX), "question");
+                let are = if limit == 1 { "is" } else { "are" };
+                let minutes = count(wait_secs(wait).div_ceil(60), "minute");
+                let error = format_args!(
+                    "[AI] {questions} an hour {are} the limit{whose}. Ask again in {minutes}."
+                );
+                return out.push(id, &render::error(error));
+            }
+        };
         let Some(lobby) = self.lobbies.get_mut(at) else { return };
         if lobby.asks.current.is_none() && lobby.asks.waiting.is_empty() {
             self.assistant.turns.push_back(at);
         }
-        lobby.asks.waiting.push_back(Question { asker: id, name, text: text.into() });
+        let text = text.into();
+        lobby.asks.waiting.push_back(Question { asker: id, name, text, at: now, budgets });
         self.start_questions(now, out);
         let waiting = self.lobbies.get(at).map_or(0, |lobby| lobby.asks.waiting.len());
         if waiting > 0 {
@@ -148,34 +191,39 @@ impl Chat {
         }
     }
 
-    /// Takes a question off the user's and the address's hourly budgets, or says how many seconds
-    /// it is until there is one.
-    fn spend_question(&mut self, now: Instant, id: ConnId) -> Result<(), u64> {
-        let limit = self.settings.assistant.as_ref().map_or(0, |ai| ai.questions_per_hour);
-        let mut windows = Vec::new();
-        let mut wait = None;
-        for budget in self.budgets_of(id) {
-            let window = self.assistant.budgets.remove(now, &budget).unwrap_or_default();
-            wait = wait.max(window.wait(now, limit, QUESTIONS_WINDOW));
-            windows.push((budget, window));
+    fn questions_per_hour(&self) -> usize {
+        self.settings.assistant.as_ref().map_or(0, |ai| ai.questions_per_hour)
+    }
+
+    /// Takes a question off the user's and the address's hourly budgets, or says which of them is
+    /// used up for longest, and for how long.
+    fn spend_question(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+    ) -> Result<Vec<Budget>, (Budget, Duration)> {
+        let an_hour = self.questions_per_hour();
+        let budgets = self.budgets_of(id);
+        let used_up = budgets.iter().filter_map(|budget| {
+            let window = self.assistant.budgets.get(now, budget)?;
+            Some((budget, window.wait(now, budget.limit(an_hour), QUESTIONS_WINDOW)?))
+        });
+        if let Some((budget, wait)) = used_up.max_by_key(|(_, wait)| *wait) {
+            return Err((budget.clone(), wait));
         }
-        for (budget, mut window) in windows {
-            if wait.is_none() {
-                let _ = window.try_accept(now, limit, QUESTIONS_WINDOW);
-            }
-            if let Some(last) = window.last() {
-                let until = last + QUESTIONS_WINDOW;
-                self.assistant.budgets.insert(budget, window, until);
-            }
+        for budget in &budgets {
+            let mut window = self.assistant.budgets.remove(now, budget).unwrap_or_default();
+            let _ = window.try_accept(now, budget.limit(an_hour), QUESTIONS_WINDOW);
+            self.assistant.remember(budget, window);
         }
-        wait.map_or(Ok(()), |wait| Err(wait_secs(wait)))
+        Ok(budgets)
     }
 
     fn budgets_of(&self, id: ConnId) -> Vec<Budget> {
         let (Some(session), Some(user)) = (self.sessions.get(id), self.user(id)) else {
             return Vec::new();
         };
-        vec![Budget::User(fold(&user.name)), Budget::Address(session.addr)]
+        vec![Budget::User(fold(&user.name), session.addr), Budget::Address(session.addr)]
     }
 
     /// Begins the questions whose turn it is, as many as may be under way at once.
@@ -257,12 +305,18 @@ impl Chat {
             }
             Answer::Failed(error) => {
                 let Some(current) = self.end_question(ask) else { return };
-                if !current.shown.is_empty() {
+                let Question { asker, name, at: spent, budgets, .. } = &current.question;
+                if error.is_services() {
+                    self.assistant.give_back(now, *spent, budgets);
+                }
+                if current.shown.is_empty() {
+                    let line = render::lobby_line(format_args!("Rox could not answer {name}"));
+                    self.broadcast_but(*asker, at, &line, out);
+                } else {
                     self.broadcast(at, &render::notice(CUT_SHORT), out);
                 }
-                let asker = current.question.asker;
-                if self.user(asker).is_some() {
-                    out.push(asker, &render::error(format_args!("[AI] {error}")));
+                if self.user(*asker).is_some() {
+                    out.push(*asker, &render::error(format_args!("[AI] {error}")));
                 }
                 self.start_questions(now, out);
             }
@@ -317,24 +371,24 @@ impl Chat {
     /// `/ai status`.
     fn ask_status(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
         let Some(settings) = self.settings.assistant.clone() else { return };
-        let limit = settings.questions_per_hour;
-        let used = self
-            .budgets_of(id)
-            .iter()
-            .filter_map(|budget| self.assistant.budgets.get(now, budget))
-            .map(|window| window.count(now, QUESTIONS_WINDOW))
-            .max()
-            .unwrap_or(0);
-        let left = match limit {
-            0 => "no limit".to_owned(),
-            limit => format!("{} of {limit} left this hour", limit.saturating_sub(used)),
+        let left = |budget: &Budget| {
+            let limit = budget.limit(settings.questions_per_hour);
+            let window = self.assistant.budgets.get(now, budget);
+            let used = window.map_or(0, |window| window.count(now, QUESTIONS_WINDOW));
+            match limit {
+                0 => "no limit".to_owned(),
+                limit => format!("{} of {limit} left this hour", limit.saturating_sub(used)),
+            }
         };
+        let left: Vec<_> = self.budgets_of(id).iter().map(left).collect();
+        let [own, address] = &*left else { return };
         let Some(lobby) = self.user(id).and_then(|user| self.lobbies.get(user.lobby)) else {
             return;
         };
         let answering = if lobby.asks.current.is_some() { "one being answered" } else { "none" };
         let waiting = lobby.asks.waiting.len();
-        out.push(id, &render::ask_status(&settings.model, &left, answering, waiting));
+        let status = render::ask_status(&settings.model, own, address, answering, waiting);
+        out.push(id, &status);
     }
 
     /// The conversation of a lobby is forgotten if it has been idle.
@@ -346,5 +400,8 @@ impl Chat {
         self.timers.set(Timer::Conversation(id), deadline, until);
     }
 }
+
+/// What is said where there is no assistant.
+pub(super) const NOT_HERE: &str = "AI is not available on this server";
 
 const CUT_SHORT: &str = "[AI] (answer cut short)";

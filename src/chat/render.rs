@@ -288,8 +288,9 @@ const _: () = assert!(ANSWER_COLUMNS + GUTTER_COLUMNS <= DEFAULT_COLUMNS as usiz
 
 /// A line of the assistant's answer, behind its gutter; the first one below whom it answers.
 pub(super) fn answer_line(first_to: Option<&str>, line: &str) -> Frame {
-    let title =
-        first_to.map_or(String::new(), |asker| format!("{GREEN}[AI Response to {asker}]{RESET}\n"));
+    // Nobody can type what it begins with.
+    let title = first_to
+        .map_or(String::new(), |asker| format!("{GREEN}[AI Response to {asker}] Rox:{RESET}\n"));
     let mut out = Frame::new(format!("{title}{GUTTER}"));
     out.text_behind(GUTTER_COLUMNS, GUTTER, line);
     out.push_str("\n");
@@ -297,9 +298,16 @@ pub(super) fn answer_line(first_to: Option<&str>, line: &str) -> Frame {
 }
 
 /// The answer to `/ai status`.
-pub(super) fn ask_status(model: &str, left: &str, answering: &str, waiting: usize) -> Frame {
+pub(super) fn ask_status(
+    model: &str,
+    own: &str,
+    address: &str,
+    answering: &str,
+    waiting: usize,
+) -> Frame {
     Frame::new(format!(
-        "{CYAN}=== AI ===\nModel: {model}\nYour questions: {left}\n\
+        "{CYAN}=== AI ===\nModel: {model}\nYour questions: {own}\n\
+         All from your address: {address}\n\
          This lobby: {answering}, {waiting} waiting{RESET}\n"
     ))
 }

@@ -28,6 +28,19 @@ impl Chat {
         out.broadcast(&lobby.members, frame);
     }
 
+    /// Queues a frame for every member of a lobby but this one.
+    pub(super) fn broadcast_but(
+        &self,
+        but: ConnId,
+        lobby: LobbyId,
+        frame: &Frame,
+        out: &mut Outboxes,
+    ) {
+        let Some(lobby) = self.lobbies.get(lobby) else { return };
+        let others: Vec<_> = lobby.members.iter().copied().filter(|id| *id != but).collect();
+        out.broadcast(&others, frame);
+    }
+
     /// Seats a user in a lobby, replays what was said there lately, tells everybody, and says who is
     /// there.
     pub(super) fn enter(&mut self, now: Instant, id: ConnId, to: LobbyId, out: &mut Outboxes) {

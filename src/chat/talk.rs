@@ -259,6 +259,9 @@ impl Chat {
 
     /// `/setai`: by the session that created the lobby.
     fn set_prompt(&mut self, id: ConnId, prompt: Option<&str>, out: &mut Outboxes) {
+        if self.settings.assistant.is_none() {
+            return out.push(id, &render::error(super::assistant::NOT_HERE));
+        }
         let Some(user) = self.user(id) else { return };
         let (at, name) = (user.lobby, user.name.clone());
         if at == self.lobbies.general() {

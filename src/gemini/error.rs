@@ -142,6 +142,13 @@ impl AskError {
         matches!(self, Self::Overloaded(_))
     }
 
+    /// Whether it failed on the service's side, so that the question does not count. One that was not
+    /// let through, or whose answer was not, did what it could: the asker's words are why.
+    #[must_use]
+    pub fn is_services(&self) -> bool {
+        !matches!(self, Self::PromptBlocked(_) | Self::AnswerBlocked(_))
+    }
+
     /// What goes into the log.
     #[must_use]
     pub fn log_cause(&self) -> String {

@@ -84,6 +84,7 @@ impl Script {
             questions_per_hour: rng.weighted(&[
                 (1, None),
                 (2, Some(0)),
+                (1, Some(1)),
                 (3, Some(3)),
                 (2, Some(20)),
             ]),
@@ -401,10 +402,11 @@ fn answer(world: &mut World) {
         }
         8 => {
             let cause = || Cause::new("what the log says");
-            let error = match world.rng.below(4) {
+            let error = match world.rng.below(5) {
                 0 => AskError::NoNetwork(cause()),
                 1 => AskError::RateLimited(Some(Duration::from_millis(6500)), cause()),
                 2 => AskError::AnswerBlocked(Reason::new("SAFETY")),
+                3 => AskError::PromptBlocked(Reason::new("OTHER")),
                 _ => AskError::Unusable(cause()),
             };
             world.answer_failed(n, &error);

@@ -292,7 +292,8 @@ impl World {
     pub fn answer_failed(&mut self, n: usize, error: &AskError) {
         self.tick();
         let Asked { ask, key, .. } = self.asked.remove(n);
-        self.model.answer_failed(self.now, key, &error.to_string());
+        let blocked = matches!(error, AskError::PromptBlocked(_) | AskError::AnswerBlocked(_));
+        self.model.answer_failed(self.now, key, &error.to_string(), !blocked);
         self.tell(Event::Answer { ask, answer: Answer::Failed(error) });
     }
 

@@ -2,14 +2,7 @@
 
 use super::*;
 use crate::chat::assistant::{Answer, AssistantSettings};
-use crate::gemini::{AskError, Cause};
-
-fn world() -> World {
-    World::with(|settings| {
-        settings.assistant =
-            Some(AssistantSettings { model: "some-model".to_owned(), questions_per_hour: 20 });
-    })
-}
+use crate::gemini::{AskError, Cause, Reason};
 
 impl World {
     /// The service answers the oldest question with these lines.
@@ -23,29 +16,32 @@ impl World {
 
     /// The service fails the oldest question.
     fn fail(&mut self) {
+        self.fail_with(&AskError::NoNetwork(Cause::new("unplugged")));
+    }
+
+    fn fail_with(&mut self, error: &AskError) {
         let ask = self.asked.remove(0).0;
-        let error = AskError::NoNetwork(Cause::new("unplugged"));
-        self.handle(Event::Answer { ask, answer: Answer::Failed(&error) });
+        self.handle(Event::Answer { ask, answer: Answer::Failed(error) });
     }
 }
 
 #[test]
 fn the_whole_lobby_sees_question_and_answer() {
-    let mut world = world();
+    let mut world = World::new();
     let (alice, bob) = (world.user("alice"), world.user("bob"));
     world.clear();
     let question = ["[AI] Thinking...", "[LOBBY] alice asked AI: why?"];
     world.answers(alice, "/ai why?", &question);
     world.sees(bob, &question[1..]);
     world.reply(&["Because.", "", "So."]);
-    let answer = ["[AI Response to alice]", "  │ Because.", "  │ ", "  │ So."];
+    let answer = ["[AI Response to alice] Rox:", "  │ Because.", "  │ ", "  │ So."];
     world.sees(alice, &answer);
     world.sees(bob, &answer);
 }
 
 #[test]
 fn a_question_brings_the_last_five_messages_and_the_conversation() {
-    let mut world = world();
+    let mut world = World::new();
     let alice = world.user("alice");
     (0..7).for_each(|n| world.say(alice, &format!("message-{n}")));
     world.say(alice, "/ai first-question");
@@ -60,21 +56,69 @@ fn a_question_brings_the_last_five_messages_and_the_conversation() {
 }
 
 #[test]
-fn a_failed_question_leaves_no_trace_and_only_the_asker_is_told() {
-    let mut world = world();
+fn a_failed_question_leaves_no_trace_and_only_the_asker_is_told_why() {
+    let mut world = World::new();
     let (alice, bob) = (world.user("alice"), world.user("bob"));
     world.say(alice, "/ai doomed-question");
     world.clear();
     world.fail();
     world.sees(alice, &["[AI] The AI cannot be reached. Try again later."]);
-    world.sees(bob, &[]);
+    world.sees(bob, &["[LOBBY] Rox could not answer alice"]);
     world.say(alice, "/ai next");
     assert!(!world.asked[0].1.contains("doomed-question"));
+    // What was shown is cut short: that tells it. Who is elsewhere hears why, and no more.
+    world.say(alice, "/create den x");
+    world.say(alice, "/join den");
+    let ask = world.asked[0].0;
+    world.handle(Event::Answer { ask, answer: Answer::Line("half of it") });
+    world.clear();
+    world.fail();
+    world.sees(bob, &["[AI] (answer cut short)"]);
+    world.sees(alice, &["[AI] The AI cannot be reached. Try again later."]);
+}
+
+#[test]
+fn a_question_that_the_service_fails_does_not_count_and_one_that_is_blocked_does() {
+    let mut world = World::new();
+    let alice = world.user_at("alice", "192.0.2.1");
+    let left = |world: &mut World| {
+        world.clear();
+        world.answer(alice, "/ai status")[2..4].to_vec()
+    };
+    let status = |own: u8, address: u8| {
+        [
+            format!("Your questions: {own} of 20 left this hour"),
+            format!("All from your address: {address} of 200 left this hour"),
+        ]
+    };
+    world.say(alice, "/ai one");
+    world.reply(&["ok"]);
+    world.advance_secs(60);
+    (0..2).for_each(|n| world.say(alice, &format!("/ai question {n}")));
+    assert_eq!(left(&mut world), status(17, 197));
+    // Whoever else asks from the address counts there only, and gets back his own.
+    let bob = world.user_at("bob", "192.0.2.1");
+    world.say(bob, "/ai three");
+    world.advance_secs(60);
+    world.fail();
+    assert_eq!(left(&mut world), status(18, 197));
+    world.fail_with(&AskError::PromptBlocked(Reason::new("SAFETY")));
+    assert_eq!(left(&mut world), status(18, 197));
+    world.lose(bob);
+    world.fail();
+    assert_eq!(left(&mut world), status(18, 198));
+    // Nothing is left of who asked nothing that counts.
+    let counts = world.chat.counts();
+    world.advance_secs(3600);
+    assert!(counts.remembered > world.chat.counts().remembered);
+    world.say(alice, "/ai four");
+    world.fail();
+    assert_eq!(left(&mut world), status(20, 200));
 }
 
 #[test]
 fn a_conversation_is_forgotten_after_half_an_hour_and_belongs_to_its_lobby() {
-    let mut world = world();
+    let mut world = World::new();
     let alice = world.user("alice");
     world.say(alice, "/ai remember-this");
     world.reply(&["yes"]);
@@ -94,7 +138,7 @@ fn a_conversation_is_forgotten_after_half_an_hour_and_belongs_to_its_lobby() {
 
 #[test]
 fn four_lobbies_are_served_at_once_and_the_others_take_turns() {
-    let mut world = world();
+    let mut world = World::new();
     let users: Vec<_> = (0..6)
         .map(|n| {
             let maker = world.user(&format!("maker{n}"));
@@ -117,12 +161,12 @@ fn four_lobbies_are_served_at_once_and_the_others_take_turns() {
     (0..10).for_each(|_| world.reply(&["done"]));
     assert!(world.asked.is_empty());
     world.clear();
-    assert_eq!(world.answer(users[5], "/ai status")[3], "This lobby: none, 0 waiting");
+    assert_eq!(world.answer(users[5], "/ai status")[4], "This lobby: none, 0 waiting");
 }
 
 #[test]
 fn an_asker_who_is_gone_and_a_lobby_that_is_gone_stop_nobody_elses_turn() {
-    let mut world = world();
+    let mut world = World::new();
     let alice = world.user("alice");
     world.say(alice, "/create den no-pass x");
     world.say(alice, "/join den");
@@ -145,9 +189,9 @@ fn an_asker_who_is_gone_and_a_lobby_that_is_gone_stop_nobody_elses_turn() {
 }
 
 #[test]
-fn the_hourly_budget_is_a_true_window_of_user_and_address() {
-    let mut world = world();
-    let alice = world.user("alice");
+fn the_hourly_budget_is_a_true_window_of_a_name_at_an_address() {
+    let mut world = World::new();
+    let alice = world.user_at("alice", "192.0.2.1");
     for n in 0..20 {
         world.say(alice, &format!("/ai question {n}"));
         world.reply(&["ok"]);
@@ -158,17 +202,46 @@ fn the_hourly_budget_is_a_true_window_of_user_and_address() {
     world.answers(alice, "/ai more", &[refusal]);
     assert_eq!(world.answer(alice, "/ai status")[2], "Your questions: 0 of 20 left this hour");
     world.lose(alice);
-    // Neither another address nor another name helps; both do.
-    let alice = world.user("alice");
+    let alice = world.user_at("alice", "192.0.2.1");
     world.answers(alice, "/ai more", &[refusal]);
-    world.advance_secs(40 * 60);
+    world.advance_secs(39 * 60);
+    world.answers(alice, "/ai more", &[&*refusal.replace("40 minutes", "1 minute")]);
+    world.advance_secs(60);
     world.say(alice, "/ai more");
     assert_eq!(world.asked.len(), 1);
 }
 
 #[test]
+fn an_address_has_ten_times_as_many_questions_for_all_of_its_users() {
+    let mut world = World::with(|settings| {
+        settings.assistant =
+            Some(AssistantSettings { model: "some-model".to_owned(), questions_per_hour: 1 });
+    });
+    for n in 0..10 {
+        let user = world.user_at(&format!("user{n}"), "192.0.2.1");
+        world.say(user, "/ai hello");
+        world.reply(&["ok"]);
+        if n == 0 {
+            world.clear();
+            let refusal = "[AI] 1 question an hour is the limit. Ask again in 60 minutes.";
+            world.answers(user, "/ai more", &[refusal]);
+        }
+    }
+    let user = world.user_at("another", "192.0.2.1");
+    let refusal = "[AI] 10 questions an hour are the limit for all users of your address together. \
+        Ask again in 60 minutes.";
+    world.clear();
+    world.answers(user, "/ai hello", &[refusal]);
+    // Elsewhere the same name is somebody else.
+    world.lose(user);
+    let user = world.user_at("user0x", "192.0.2.2");
+    world.say(user, "/ai hello");
+    assert_eq!(world.asked.len(), 1);
+}
+
+#[test]
 fn only_who_asked_or_made_the_lobby_can_stop_an_answer() {
-    let mut world = world();
+    let mut world = World::new();
     let maker = world.user("maker");
     world.say(maker, "/create den no-pass x");
     world.say(maker, "/join den");
@@ -184,7 +257,7 @@ fn only_who_asked_or_made_the_lobby_can_stop_an_answer() {
 
 #[test]
 fn what_comes_for_a_stopped_question_is_ignored() {
-    let mut world = world();
+    let mut world = World::new();
     let alice = world.user("alice");
     world.say(alice, "/ai one");
     let ask = world.asked[0].0;
@@ -197,7 +270,7 @@ fn what_comes_for_a_stopped_question_is_ignored() {
 
 #[test]
 fn nothing_follows_the_last_word_to_an_asker_who_quits() {
-    let mut world = world();
+    let mut world = World::new();
     let (alice, _bob) = (world.user("alice"), world.user("bob"));
     (0..2).for_each(|n| world.say(alice, &format!("/ai question-{n}")));
     world.clear();
@@ -210,7 +283,7 @@ fn nothing_follows_the_last_word_to_an_asker_who_quits() {
 
 #[test]
 fn what_the_chat_holds_is_counted() {
-    let mut world = world();
+    let mut world = World::new();
     let (alice, bob) = (world.user("alice"), world.user("bob"));
     let counts = world.chat.counts();
     assert_eq!((counts.questions, counts.remembered, counts.messages), (0, 0, 0));
@@ -232,7 +305,7 @@ fn what_the_chat_holds_is_counted() {
 
 #[test]
 fn the_longest_question_fits() {
-    let mut world = world();
+    let mut world = World::new();
     let alice = world.user("alice");
     world.say(alice, &format!("/ai {}", "é".repeat(1000)));
     assert_eq!(world.asked.len(), 1);
@@ -244,7 +317,7 @@ fn the_longest_question_fits() {
 
 #[test]
 fn who_waits_is_told_the_place_in_line_and_who_need_not_is_not() {
-    let mut world = world();
+    let mut world = World::new();
     let alice = world.user("alice");
     let asked = ["[AI] Thinking...", "[LOBBY] alice asked AI: one"];
     world.answers(alice, "/ai one", &asked);
@@ -258,7 +331,7 @@ fn who_waits_is_told_the_place_in_line_and_who_need_not_is_not() {
 
 #[test]
 fn an_idle_conversation_takes_no_room() {
-    let mut world = world();
+    let mut world = World::new();
     let alice = world.user("alice");
     world.say(alice, "/ai one");
     world.reply(&["two"]);

@@ -153,9 +153,11 @@ fn sp_list_shows_every_picture_in_aligned_columns_within_80_cells() {
 
 #[test]
 fn without_a_key_the_assistant_is_not_available() {
-    let mut world = World::new();
+    let mut world = World::with(|settings| settings.assistant = None);
     let (alice, bob) = (world.user("alice"), world.user("bob"));
-    world.answers(alice, "/ai why?", &["AI is not available on this server"]);
+    let none = "AI is not available on this server";
+    world.answers(alice, "/ai why?", &[none]);
+    world.answers(alice, "/setai be kind", &[none]);
     world.sees(bob, &[]);
 }
 

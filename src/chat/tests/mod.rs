@@ -26,7 +26,7 @@ use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::assistant::AskId;
+use super::assistant::{AskId, AssistantSettings};
 use super::protocol::Protocol;
 use super::{Chat, CloseReason, Event, Request, Settings};
 use crate::id::ConnId;
@@ -85,7 +85,10 @@ impl World {
             lobby_ttl: Duration::from_secs(7200),
             login_timeout: Duration::from_secs(60),
             idle_timeout: None,
-            assistant: None,
+            assistant: Some(AssistantSettings {
+                model: "some-model".to_owned(),
+                questions_per_hour: 20,
+            }),
         };
         change(&mut settings);
         Self {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rooms::{Lobby, Turn};
-use super::{Key, Model, Started, Who, words};
+use super::{Key, Model, Place, Started, Who, words};
 
 const AT_ONCE: usize = 4;
 const WAITING: usize = 3;
@@ -23,6 +23,8 @@ pub struct Question {
     asker: String,
     lobby: u32,
     text: String,
+    /// When it was asked, and by whom from where: what it counts for unless the service fails.
+    asked: (Duration, String, Place),
     /// The lines of its answer that were shown.
     shown: Vec<String>,
 }
@@ -52,57 +54,76 @@ impl Model {
             let text = "[AI] Too many questions wait in this lobby. Try again in a moment.\n";
             return self.tell(who, text);
         }
-        if let Some(wait) = self.budget(who, an_hour).1 {
-            let minutes = words::secs_up(wait).div_ceil(60);
-            let text = format!(
-                "[AI] {an_hour} questions an hour are the limit. Ask again in {minutes} minutes.\n"
-            );
+        let (own, address) = (self.asked_by(who), self.asked_from(who));
+        let own = self.wait_for(&own, an_hour).map(|wait| (wait, an_hour, ""));
+        let together = " for all users of your address together";
+        let address =
+            self.wait_for(&address, 10 * an_hour).map(|wait| (wait, 10 * an_hour, together));
+        // Where both have to wait as long, the address's is told.
+        let longest = own.into_iter().chain(address).max_by_key(|(wait, ..)| *wait);
+        if let Some((wait, limit, whose)) = longest {
+            let minutes = match words::secs_up(wait).div_ceil(60) {
+                1 => "1 minute".to_owned(),
+                minutes => format!("{minutes} minutes"),
+            };
+            let limit = match limit {
+                1 => "1 question an hour is".to_owned(),
+                limit => format!("{limit} questions an hour are"),
+            };
+            let text = format!("[AI] {limit} the limit{whose}. Ask again in {minutes}.\n");
             return self.tell(who, &text);
         }
-        let (name, place) = (self.folded_name(who), self.client(who).place);
-        self.asked.push((self.now, name, place));
+        let asked = (self.now, self.folded_name(who), self.client(who).place);
+        self.asked.push(asked.clone());
         if waiting == 0 && self.under_way_in(lobby).is_none() {
             self.goes_to_the_end(lobby);
         }
         let (asker, text) = (self.name(who), text.to_owned());
-        self.questions.push(Question { key: None, who, asker, lobby, text, shown: Vec::new() });
+        let shown = Vec::new();
+        self.questions.push(Question { key: None, who, asker, lobby, text, asked, shown });
         self.begin();
         if self.waiting_in(lobby) > waiting {
             self.tell(who, &format!("[AI] You are number {} in line.\n", waiting + 1));
         }
     }
 
-    /// How many questions this user may still ask, by name and by address, and if none, how long it
-    /// is until the next one.
-    fn budget(&self, who: Who, an_hour: usize) -> (usize, Option<Duration>) {
+    /// When the questions were asked that count against this user: a name at an address.
+    fn asked_by(&self, who: Who) -> Vec<Duration> {
         let (name, place) = (self.folded_name(who), self.client(who).place);
+        self.asked_lately(|asked| asked.1 == name && asked.2 == place)
+    }
+
+    /// The same for everybody at the user's address together.
+    fn asked_from(&self, who: Who) -> Vec<Duration> {
+        let place = self.client(who).place;
+        self.asked_lately(|asked| asked.2 == place)
+    }
+
+    fn asked_lately(&self, counts: impl Fn(&(Duration, String, Place)) -> bool) -> Vec<Duration> {
         let young = |asked: &&(Duration, String, _)| asked.0 + HOUR > self.now;
-        let asked = || self.asked.iter().filter(young);
-        let by_name: Vec<_> =
-            asked().filter(|asked| asked.1 == name).map(|asked| asked.0).collect();
-        let by_place: Vec<_> =
-            asked().filter(|asked| asked.2 == place).map(|asked| asked.0).collect();
-        if an_hour == 0 {
-            return (usize::MAX, None);
-        }
-        let left = |times: &[Duration]| an_hour.saturating_sub(times.len());
-        let wait = |times: &[Duration]| {
-            (left(times) == 0).then(|| times[times.len() - an_hour] + HOUR - self.now)
-        };
-        (left(&by_name).min(left(&by_place)), wait(&by_name).max(wait(&by_place)))
+        self.asked.iter().filter(young).filter(|one| counts(one)).map(|one| one.0).collect()
+    }
+
+    /// How long it is until one more may be asked; a limit of 0 is none.
+    fn wait_for(&self, asked: &[Duration], limit: usize) -> Option<Duration> {
+        let used_up = limit != 0 && asked.len() >= limit;
+        used_up.then(|| asked[asked.len() - limit] + HOUR - self.now)
     }
 
     fn status(&mut self, who: Who, an_hour: usize) {
         let lobby = self.client(who).lobby;
-        let questions = match an_hour {
+        let left = |asked: Vec<Duration>, limit: usize| match limit {
             0 => "no limit".to_owned(),
-            _ => format!("{} of {an_hour} left this hour", self.budget(who, an_hour).0),
+            _ => format!("{} of {limit} left this hour", limit - asked.len()),
         };
+        let own = left(self.asked_by(who), an_hour);
+        let address = left(self.asked_from(who), 10 * an_hour);
         let answering =
             if self.under_way_in(lobby).is_some() { "one being answered" } else { "none" };
         let (model, waiting) = (&self.rules.model_name, self.waiting_in(lobby));
         let text = format!(
-            "=== AI ===\nModel: {model}\nYour questions: {questions}\n\
+            "=== AI ===\nModel: {model}\nYour questions: {own}\n\
+             All from your address: {address}\n\
              This lobby: {answering}, {waiting} waiting\n"
         );
         self.tell(who, &text);
@@ -135,7 +156,7 @@ impl Model {
         let Some(at) = self.position(key) else { return };
         let question = &mut self.questions[at];
         let title = match &question.shown[..] {
-            [] => format!("[AI Response to {}]\n", question.asker),
+            [] => format!("[AI Response to {}] Rox:\n", question.asker),
             _ => String::new(),
         };
         question.shown.push(line.to_owned());
@@ -158,12 +179,23 @@ impl Model {
         self.begin();
     }
 
-    /// There is no answer, or no more of it; the error is for the asker, wherever they are.
-    pub fn answer_failed(&mut self, now: Duration, key: Key, error: &str) {
+    /// There is no answer, or no more of it; the error is for the asker, wherever they are. Unless the
+    /// question was blocked, it `gives_back` what was taken off the budgets.
+    pub fn answer_failed(&mut self, now: Duration, key: Key, error: &str, gives_back: bool) {
         self.now = now;
         let Some(at) = self.position(key) else { return };
         let question = self.take_question(at);
-        if !question.shown.is_empty() {
+        if gives_back && let Some(at) = self.asked.iter().position(|one| *one == question.asked) {
+            self.asked.remove(at);
+        }
+        if question.shown.is_empty() {
+            let text = format!("[LOBBY] Rox could not answer {}\n", question.asker);
+            for other in self.members(question.lobby) {
+                if other != question.who {
+                    self.tell(other, &text);
+                }
+            }
+        } else {
             self.tell_lobby(question.lobby, words::CUT_SHORT);
         }
         if self.name_of(question.who).is_some() {

@@ -222,6 +222,8 @@ impl Model {
         let id = self.client(who).lobby;
         if args.is_empty() {
             self.tell(who, "Usage: /setai <prompt | default>\n");
+        } else if self.rules.questions_per_hour.is_none() {
+            self.tell(who, "AI is not available on this server\n");
         } else if id == 0 {
             self.tell(who, "The AI prompt of general cannot be changed.\n");
         } else if !self.lobby(id).unwrap().is_of(who) {
