@@ -34,6 +34,7 @@ pub const OPENSSL: Program = program("openssl", "openssl", "version", "OpenSSL")
 pub const MANDOC: Program = program("mandoc", "mandoc", "-V", "mandoc");
 pub const HAPROXY: Program = program("haproxy", "haproxy", "-vv", "with OpenSSL");
 pub const NGINX: Program = program("nginx", "nginx-light", "-h", "-e filename");
+pub const TINYPROXY: Program = program("tinyproxy", "tinyproxy", "-h", "tinyproxy");
 
 const NETCAT_PACKAGE: &str = "netcat-openbsd";
 
