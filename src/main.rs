@@ -36,7 +36,7 @@ directory; the environment wins. The ones people change most:
   CHAT_LOG_LEVEL               log detail            info
   CHAT_LOG_FILE                log to a file, too    none
 
-README.md lists them all. Connect with: rlwrap nc HOST 8080
+mio-chat(1) and docs/settings.md list them all. Connect with: rlwrap nc HOST 8080
 ";
 
 fn main() -> ExitCode {

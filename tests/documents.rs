@@ -13,6 +13,9 @@ use common::programs::{MANDOC, installed};
 use mio_chat::config::{Config, read_file};
 
 const MAN_PAGE: &str = "scripts/mio-chat.1";
+const SETTINGS: &str = "docs/settings.md";
+/// Lines of the README, at most: what is for others than users and operators stands in `docs`.
+const README_LINES: usize = 250;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -59,7 +62,7 @@ fn every_variable_is_described_and_no_other() {
         variables.len() >= 30 && SHARED.iter().all(|name| variables.contains(name)),
         "found only {variables:?}"
     );
-    for name in ["README.md", MAN_PAGE, ".env.example"] {
+    for name in [SETTINGS, MAN_PAGE, ".env.example"] {
         let text = read(name);
         let named = named(&text);
         let missing: Vec<_> = variables.difference(&named).collect();
@@ -67,27 +70,29 @@ fn every_variable_is_described_and_no_other() {
         assert!(missing.is_empty(), "{name} does not mention {missing:?}");
         assert!(unknown.is_empty(), "{name} mentions {unknown:?}, which nothing reads");
     }
-    let help = read("src/main.rs");
-    assert!(named(&help).is_subset(&variables), "--help mentions what nothing reads");
+    for name in ["src/main.rs", "README.md", "docs/running.md"] {
+        let text = read(name);
+        let unknown: Vec<_> = named(&text).difference(&variables).copied().collect();
+        assert!(unknown.is_empty(), "{name} mentions {unknown:?}, which nothing reads");
+    }
 }
 
-/// Where each variable is described: a cell of a README table, an item of the manual, a line of the
-/// example.
+/// Where each variable is described: a cell of a table, an item of the manual, a line of the example.
 #[test]
 fn every_variable_has_its_place() {
     let source = source();
-    let (readme, manual, example) = (read("README.md"), read(MAN_PAGE), read(".env.example"));
+    let (settings, manual, example) = (read(SETTINGS), read(MAN_PAGE), read(".env.example"));
     for variable in variables(&source) {
         let cell = format!("`{variable}`");
         let is_cell =
             |line: &str| line.split('|').nth(1).is_some_and(|first| first.contains(&cell));
-        assert!(readme.lines().any(is_cell), "README.md has no row for {variable}");
+        assert!(settings.lines().any(is_cell), "{SETTINGS} has no row for {variable}");
         let item = format!("Ev {variable} Ns =");
         let is_item = |line: &str| line.starts_with(".It ") && line.contains(&item);
         assert!(manual.lines().any(is_item), "{MAN_PAGE} has no item for {variable}");
         let setting = format!("#{variable}=");
-        let settings = example.lines().filter(|line| line.starts_with(&setting)).count();
-        assert_eq!(settings, 1, ".env.example has no line for {variable}, or several");
+        let lines = example.lines().filter(|line| line.starts_with(&setting)).count();
+        assert_eq!(lines, 1, ".env.example has no line for {variable}, or several");
     }
 }
 
@@ -131,4 +136,105 @@ fn the_manual_is_well_formed() {
     let complaints: Vec<_> = said.lines().filter(|line| !line.contains(of_others)).collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
     assert!(output.status.success() || !said.is_empty(), "{output:?}");
+}
+
+/// The cells of the settings' tables that name a variable and its default, if it is a value.
+fn defaults(text: &str) -> BTreeSet<(String, String)> {
+    let row = |line: &str| {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let [_, name, default, ..] = *cells else { return None };
+        let is_one = name.starts_with('`') && !name.contains(", ");
+        is_one.then(|| (name.to_owned(), default.to_owned()))
+    };
+    text.lines().filter_map(row).filter(|(name, _)| !named(name).is_empty()).collect()
+}
+
+#[test]
+fn the_readme_says_of_a_setting_what_the_page_of_all_settings_says() {
+    let (readme, all) = (defaults(&read("README.md")), defaults(&read(SETTINGS)));
+    assert!(readme.len() >= 8, "{readme:?}");
+    let other: Vec<_> = readme.difference(&all).collect();
+    assert!(other.is_empty(), "{other:?}");
+}
+
+/// What a heading is called in a link, as GitHub has it.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    heading.to_lowercase().chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+fn anchors(text: &str) -> BTreeSet<String> {
+    let heading = |line: &str| {
+        let title = line.trim_start_matches('#');
+        (title.len() < line.len()).then(|| anchor(title.trim()))
+    };
+    text.lines().filter_map(heading).collect()
+}
+
+#[test]
+fn what_the_pages_link_to_is_there() {
+    let mut pages = vec!["README.md".to_owned()];
+    for entry in fs::read_dir(path("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        pages.extend(name.ends_with(".md").then(|| format!("docs/{name}")));
+    }
+    assert!(pages.len() >= 6, "{pages:?}");
+    for page in pages {
+        let text = read(&page);
+        let dir = path(&page).parent().unwrap().to_owned();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let images = text.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next());
+        for target in targets.chain(images).filter(|target| !target.contains("://")) {
+            let (file, place) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { path(&page) } else { dir.join(file) };
+            assert!(file.exists(), "{page} links to {target}, which is not there");
+            let is_there =
+                place.is_empty() || anchors(&fs::read_to_string(&file).unwrap()).contains(place);
+            assert!(is_there, "{page} links to {target}, a heading that is not there");
+        }
+    }
+}
+
+#[test]
+fn the_readme_is_short_and_has_its_contents() {
+    let readme = read("README.md");
+    let lines = readme.lines().count();
+    assert!(lines <= README_LINES, "README.md has {lines} lines");
+    for heading in readme.lines().filter_map(|line| line.strip_prefix("## ")) {
+        let link = format!("- [{heading}](#{})", anchor(heading));
+        assert!(readme.contains(&link), "the contents of README.md lack {heading}");
+    }
+}
+
+#[test]
+fn the_map_has_every_module() {
+    let map = read("docs/architecture.md");
+    for dir in ["src", "src/net", "src/chat", "src/outbox"] {
+        for entry in fs::read_dir(path(dir)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let is_module = name.ends_with(".rs") && !name.starts_with("tests");
+            let left_out = ["src/lib.rs", "src/net/mod.rs"];
+            let module = format!("{dir}/{name}");
+            if is_module && !left_out.contains(&&*module) {
+                assert!(map.contains(&format!("{module} ")), "the map lacks {module}");
+            }
+        }
+    }
+}
+
+/// The table of commands is the program's: a row of the README for each.
+#[test]
+fn the_readme_has_every_command() {
+    let source = read("src/chat/command.rs");
+    let names: Vec<_> =
+        source.split("name: \"/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(names.len() >= 12, "{names:?}");
+    let readme = read("README.md");
+    let cells: Vec<_> = readme.lines().filter_map(|line| line.split('|').nth(1)).collect();
+    for name in names {
+        let is_named = cells.iter().any(|cell| {
+            cell.split('`').any(|word| word.split(' ').next() == Some(&format!("/{name}")))
+        });
+        assert!(is_named, "README.md has no row for /{name}");
+    }
 }

@@ -52,7 +52,7 @@ use user::{Session, Stage, User, Windows};
 
 pub use lobby::GENERAL;
 
-/// What an operator may set. See the README's table for the variables.
+/// What an operator may set. The variables are in docs/settings.md.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Lines accepted from a user within `rate_window`; 0 is no limit.
