@@ -23,18 +23,19 @@ mio-chat: a chat server for terminals
 
 Usage: mio-chat [--check | --help | --version]
 
-  --check    read settings and certificate, say what would be done, and end
+  --check    read settings and certificate, say what would be done, and exit
   --help     show this help
   --version  show the version
 
 Settings come from the environment and from a .env file in the working
 directory; the environment wins. The ones people change most:
 
-  CHAT_LISTEN                  plain address         [::]:8080, or off
-  CHAT_MAX_CONNECTIONS_PER_IP  from one address      10, 0 for no limit
-  CHAT_MESSAGES_PER_WINDOW     lines of one user     5 in CHAT_RATE_WINDOW_SECS (10)
-  CHAT_LOG_LEVEL               log detail            info
-  CHAT_LOG_FILE                log to a file, too    none
+  CHAT_LISTEN                  the plain port        [::]:8080, or off
+  CHAT_TLS_LISTEN              the TLS port          [::]:8443, or off
+  CHAT_MAX_CONNECTIONS_PER_IP  from one address      10; 0: no limit
+  CHAT_MESSAGES_PER_WINDOW     a user's lines        5 in 10 seconds; 0: no limit
+  CHAT_LOG_FILE                a file for the log    none
+  GEMINI_API_KEY               turns Rox, the AI, on none
 
 mio-chat(1) and docs/settings.md list them all. Connect with: rlwrap nc HOST 8080
 ";
