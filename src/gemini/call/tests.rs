@@ -1,0 +1,297 @@
+//! One question, told what happens to its connection.
+
+use super::*;
+use crate::config::Config;
+
+fn key() -> Secret {
+    let get = |name: &str| (name == "GEMINI_API_KEY").then(|| "the-key".to_owned());
+    Config::parse(get).unwrap().gemini.key.unwrap()
+}
+
+fn begun(now: Instant) -> Call {
+    let mut call = Call::new(now, b"request".to_vec(), key(), 0);
+    assert_eq!(actions(&mut call), [Action::Open { fresh: false }]);
+    call
+}
+
+fn actions(call: &mut Call) -> Vec<Action> {
+    std::iter::from_fn(|| call.poll_action()).collect()
+}
+
+fn sent(call: &mut Call, reused: bool) {
+    call.handle_open(reused);
+    assert_eq!(actions(call), [Action::Send(b"request"[..].into())]);
+}
+
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+fn event(text: &str, rest: &str) -> Vec<u8> {
+    let json = format!(
+        "data: {{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"{text}\"}}]}}{rest}}}]}}\n\n"
+    );
+    format!("{:x}\r\n{json}\r\n", json.len()).into_bytes()
+}
+
+fn unavailable() -> Vec<u8> {
+    b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n".to_vec()
+}
+
+#[test]
+fn an_answer_comes_line_by_line_and_the_connection_is_kept() {
+    let now = Instant::now();
+    let mut call = begun(now);
+    sent(&mut call, false);
+    call.handle_bytes(now, HEAD);
+    call.handle_bytes(now, &event("one\\ntw", ""));
+    assert_eq!(actions(&mut call), [Action::Line("one".to_owned())]);
+    call.handle_bytes(now, &event("o", ",\"finishReason\":\"STOP\""));
+    call.handle_bytes(now, b"0\r\n\r\n");
+    let expected = [Action::Line("two".to_owned()), Action::Keep, Action::Done(Ending::Whole)];
+    assert_eq!(actions(&mut call), expected);
+    assert_eq!(call.poll_timeout(), None);
+    // Whatever comes now comes too late.
+    call.handle_bytes(now, b"more");
+    call.handle_closed(now, "closed");
+    call.handle_timeout(now + Duration::from_secs(100));
+    assert_eq!(actions(&mut call), []);
+}
+
+#[test]
+fn a_failing_service_is_tried_three_times_with_growing_pauses() {
+    let mut now = Instant::now();
+    let start = now;
+    let mut call = begun(now);
+    let mut pauses = Vec::new();
+    for _ in 0..2 {
+        sent(&mut call, false);
+        call.handle_bytes(now, &unavailable());
+        assert_eq!(actions(&mut call), [Action::Close]);
+        let next = call.poll_timeout().unwrap();
+        pauses.push(next - now);
+        now = next;
+        call.handle_timeout(now);
+        assert_eq!(actions(&mut call), [Action::Open { fresh: true }]);
+    }
+    assert!(pauses[1] > pauses[0] && now < start + FIRST_PIECE_TIMEOUT);
+    sent(&mut call, false);
+    call.handle_bytes(now, &unavailable());
+    let last = actions(&mut call);
+    assert!(matches!(&last[..], [Action::Close, Action::Failed(AskError::Overloaded(_))]));
+}
+
+#[test]
+fn a_dead_kept_connection_is_replaced_once_and_only_before_anything_came() {
+    let now = Instant::now();
+    let mut call = begun(now);
+    sent(&mut call, true);
+    call.handle_closed(now, "reset");
+    assert_eq!(actions(&mut call), [Action::Close, Action::Open { fresh: true }]);
+    sent(&mut call, false);
+    call.handle_closed(now, "reset");
+    let last = actions(&mut call);
+    assert!(matches!(&last[..], [Action::Close, Action::Failed(AskError::NoNetwork(_))]));
+
+    let mut call = begun(now);
+    sent(&mut call, true);
+    call.handle_bytes(now, b"HTTP/1.1 2");
+    call.handle_closed(now, "reset");
+    let last = actions(&mut call);
+    assert!(matches!(&last[..], [Action::Close, Action::Failed(AskError::NoNetwork(_))]));
+}
+
+#[test]
+fn what_is_wrong_with_the_question_is_not_tried_again() {
+    let now = Instant::now();
+    let mut call = begun(now);
+    sent(&mut call, false);
+    call.handle_bytes(now, b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n");
+    assert!(matches!(&actions(&mut call)[..], [Action::Close, Action::Failed(_)]));
+    // Nor is what fails when a part of the answer was shown.
+    let mut call = begun(now);
+    sent(&mut call, false);
+    let error = b"data: {\"error\":{\"code\":503}}\n\n";
+    let error = [format!("{:x}\r\n", error.len()).as_bytes(), error, b"\r\n"].concat();
+    call.handle_bytes(now, &[HEAD, &event("one\\n", ""), &error].concat());
+    let last = actions(&mut call);
+    assert!(matches!(&last[..], [Action::Line(_), Action::Close, Action::Failed(_)]));
+}
+
+#[test]
+fn pauses_are_a_half_to_one_and_a_half_of_one_and_two_seconds() {
+    for (entropy, millis) in [(0, [500, 1000]), (255, [1500, 3000]), (51, [700, 1400])] {
+        let mut now = Instant::now();
+        let mut call = Call::new(now, b"request".to_vec(), key(), entropy);
+        actions(&mut call);
+        for millis in millis {
+            sent(&mut call, false);
+            call.handle_bytes(now, &unavailable());
+            assert_eq!(actions(&mut call), [Action::Close]);
+            let next = call.poll_timeout().unwrap();
+            assert_eq!(next - now, Duration::from_millis(millis));
+            call.handle_timeout(next - Duration::from_millis(1));
+            assert_eq!(actions(&mut call), []);
+            now = next;
+            call.handle_timeout(now);
+            assert_eq!(actions(&mut call), [Action::Open { fresh: true }]);
+        }
+    }
+}
+
+#[test]
+fn there_is_no_pause_that_ends_too_late() {
+    let start = Instant::now();
+    for (millis, in_time) in [(29_499, true), (29_500, false), (29_900, false)] {
+        let now = start + Duration::from_millis(millis);
+        let mut call = begun(start);
+        sent(&mut call, false);
+        call.handle_bytes(now, &unavailable());
+        let last = actions(&mut call);
+        assert_eq!(matches!(&last[..], [Action::Close]), in_time, "{last:?}");
+    }
+}
+
+#[test]
+fn without_a_connection_the_question_fails() {
+    let mut call = begun(Instant::now());
+    call.handle_open_failed("unplugged");
+    let last = actions(&mut call);
+    let [Action::Close, Action::Failed(AskError::NoNetwork(cause))] = &last[..] else {
+        panic!("{last:?}");
+    };
+    assert_eq!(cause.to_string(), "unplugged");
+    // Once there is one, no other is needed.
+    let mut call = begun(Instant::now());
+    sent(&mut call, false);
+    call.handle_open_failed("unplugged");
+    assert_eq!(actions(&mut call), []);
+}
+
+#[test]
+fn a_connection_is_not_kept_if_it_ends_or_holds_more_than_the_response() {
+    let now = Instant::now();
+    let closing = HEAD.strip_suffix(b"\r\n").unwrap();
+    let closing = [closing, b"Connection: close\r\n\r\n"].concat();
+    let end = event("one", ",\"finishReason\":\"STOP\"");
+    for (head, behind) in [(HEAD, &b"HTTP"[..]), (&closing, b"")] {
+        let mut call = begun(now);
+        sent(&mut call, false);
+        call.handle_bytes(now, &[head, &end, b"0\r\n\r\n", behind].concat());
+        let last = actions(&mut call);
+        let expected = [Action::Line("one".to_owned()), Action::Close, Action::Done(Ending::Whole)];
+        assert_eq!(last, expected);
+    }
+}
+
+#[test]
+fn a_second_kept_connection_that_is_dead_is_one_too_many() {
+    let now = Instant::now();
+    let mut call = begun(now);
+    sent(&mut call, true);
+    call.handle_closed(now, "reset");
+    assert_eq!(actions(&mut call), [Action::Close, Action::Open { fresh: true }]);
+    sent(&mut call, true);
+    call.handle_closed(now, "reset");
+    let last = actions(&mut call);
+    assert!(matches!(&last[..], [Action::Close, Action::Failed(AskError::NoNetwork(_))]));
+}
+
+/// A body of this text in one chunk, and the end.
+fn body(text: &str) -> Vec<u8> {
+    [HEAD, format!("{:x}\r\n{text}\r\n0\r\n\r\n", text.len()).as_bytes()].concat()
+}
+
+const STOP: &str = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"one\"}]},\
+    \"finishReason\":\"STOP\"}]}\n\n";
+const REFUSED: &str = "{\"error\":{\"code\":403,\"message\":\"no\"}}";
+
+#[test]
+fn an_error_counts_without_the_form_of_an_event_but_not_behind_the_end_of_an_answer() {
+    let now = Instant::now();
+    let run = |text: &str| {
+        let mut call = begun(now);
+        sent(&mut call, false);
+        call.handle_bytes(now, &body(text));
+        actions(&mut call)
+    };
+    let bare = run(&format!("{REFUSED}\n"));
+    assert!(matches!(&bare[..], [Action::Close, Action::Failed(AskError::KeyRefused(_))]));
+    let behind = run(&format!("{STOP}{REFUSED}\n"));
+    let whole = [Action::Line("one".to_owned()), Action::Keep, Action::Done(Ending::Whole)];
+    assert_eq!(behind, whole);
+    // As the last event, without its empty line: the call fails, and that is all.
+    let last = run(&format!("{STOP}data: {REFUSED}"));
+    assert!(matches!(&last[..], [Action::Close, Action::Failed(_)]), "{last:?}");
+}
+
+#[test]
+fn the_log_says_where_a_call_got_stuck() {
+    let start = Instant::now();
+    let at = |secs| start + Duration::from_secs(secs);
+    let stuck = |call: &mut Call, now| {
+        call.handle_timeout(now);
+        match actions(call).pop() {
+            Some(Action::Failed(AskError::TimedOut(cause))) => cause.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut call = begun(start);
+    assert_eq!(stuck(&mut call, at(30)), "no connection");
+    let mut call = begun(start);
+    sent(&mut call, false);
+    assert_eq!(stuck(&mut call, at(30)), "no answer");
+    let mut call = begun(start);
+    sent(&mut call, false);
+    call.handle_bytes(at(1), &[HEAD, &event("begun", "")].concat());
+    assert_eq!(stuck(&mut call, at(60)), "the answer did not end");
+    let mut call = begun(start);
+    sent(&mut call, false);
+    call.handle_bytes(at(1), &unavailable());
+    actions(&mut call);
+    assert_eq!(stuck(&mut call, at(30)), "the service kept failing");
+}
+
+#[test]
+fn the_first_piece_has_30_seconds_and_the_answer_60() {
+    let start = Instant::now();
+    let at = |secs| start + Duration::from_secs(secs);
+    let timed_out = |call: &mut Call| {
+        matches!(&actions(call)[..], [Action::Close, Action::Failed(AskError::TimedOut(_))])
+    };
+    let mut silent = begun(start);
+    sent(&mut silent, false);
+    silent.handle_bytes(at(29), HEAD);
+    assert_eq!(silent.poll_timeout(), Some(at(30)));
+    silent.handle_timeout(at(30));
+    assert!(timed_out(&mut silent));
+
+    let mut slow = begun(start);
+    sent(&mut slow, false);
+    slow.handle_bytes(at(29), &[HEAD, &event("begun", "")].concat());
+    assert_eq!(slow.poll_timeout(), Some(at(60)));
+    slow.handle_timeout(at(59));
+    assert_eq!(actions(&mut slow), []);
+    slow.handle_timeout(at(60));
+    assert!(timed_out(&mut slow));
+
+    let mut nowhere = begun(start);
+    nowhere.handle_timeout(at(30));
+    assert!(timed_out(&mut nowhere));
+}
+
+#[test]
+fn however_the_response_is_cut_the_answer_is_the_same() {
+    let now = Instant::now();
+    let end = event("two\\nthree", ",\"finishReason\":\"STOP\"");
+    let response = [HEAD, &event("one\\n", ""), &end, b"0\r\n\r\n"].concat();
+    let run = |piece: usize| {
+        let mut call = begun(now);
+        sent(&mut call, false);
+        response.chunks(piece).for_each(|bytes| call.handle_bytes(now, bytes));
+        actions(&mut call)
+    };
+    let whole = run(response.len());
+    assert_eq!(whole.len(), 5);
+    for piece in [1, 2, 3, 7, 50] {
+        assert_eq!(run(piece), whole);
+    }
+}

@@ -1,0 +1,150 @@
+//! What each answer of the service that is an error comes to, in both lines.
+
+use super::*;
+use crate::config::Config;
+use proptest::prelude::*;
+
+pub(in crate::gemini) fn key() -> Secret {
+    let get = |name: &str| (name == "GEMINI_API_KEY").then(|| "AIzaS3cret".to_owned());
+    Config::parse(get).unwrap().gemini.key.unwrap()
+}
+
+fn failed(status: u16, body: &str) -> AskError {
+    AskError::from_response(status, body.as_bytes(), &key())
+}
+
+#[test]
+fn an_error_without_a_number_is_known_by_its_name() {
+    for (name, code) in [
+        ("INVALID_ARGUMENT", 400),
+        ("FAILED_PRECONDITION", 400),
+        ("OUT_OF_RANGE", 400),
+        ("UNAUTHENTICATED", 401),
+        ("PERMISSION_DENIED", 403),
+        ("NOT_FOUND", 404),
+        ("RESOURCE_EXHAUSTED", 429),
+        ("INTERNAL", 500),
+        ("UNKNOWN", 500),
+        ("UNAVAILABLE", 503),
+        ("DEADLINE_EXCEEDED", 504),
+        // No name of theirs: the response's own status counts.
+        ("SOMETHING", 418),
+    ] {
+        let error = failed(418, &format!(r#"{{"error":{{"status":"{name}"}}}}"#));
+        let cause = error.log_cause();
+        assert!(cause.contains(&format!("HTTP {code} {name}")), "{cause}");
+    }
+}
+
+fn limited(detail: &str) -> AskError {
+    failed(
+        429,
+        &format!(
+            r#"{{"error":{{"code":429,"status":"RESOURCE_EXHAUSTED","message":"Quota",
+            "details":[{{"@type":"type.googleapis.com/google.rpc.Help"}},{detail}]}}}}"#
+        ),
+    )
+}
+
+#[test]
+fn each_status_has_its_meaning() {
+    use AskError as E;
+    for (status, is) in [
+        (400, (|e| matches!(e, E::Rejected(_))) as fn(&AskError) -> bool),
+        (401, |e| matches!(e, E::KeyRefused(_))),
+        (403, |e| matches!(e, E::KeyRefused(_))),
+        (404, |e| matches!(e, E::ModelNotFound(_))),
+        (413, |e| matches!(e, E::Rejected(_))),
+        (429, |e| matches!(e, E::RateLimited(None, _))),
+        (500, AskError::is_retryable),
+        (503, AskError::is_retryable),
+        (504, AskError::is_retryable),
+        (302, |e| matches!(e, E::Unusable(_))),
+    ] {
+        for body in ["", "<html>nope</html>", "[]", r#"{"error":"text"}"#, "{"] {
+            let error = failed(status, body);
+            assert!(is(&error), "{status}: {error:?}");
+            assert!(error.log_cause().contains(&format!("HTTP {status}")));
+        }
+    }
+    assert!(!failed(429, "").is_retryable());
+}
+
+#[test]
+fn a_bad_key_is_told_from_a_bad_request() {
+    let body = r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.",
+        "status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",
+        "reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}"#;
+    let error = failed(400, body);
+    assert_eq!(error.to_string(), "The AI service refused this server's key.");
+    assert_eq!(
+        error.log_cause(),
+        "key refused: HTTP 400 INVALID_ARGUMENT: API key not valid. Please pass a valid API key."
+    );
+    assert_eq!(failed(400, &format!("[{body}]")), error);
+}
+
+#[test]
+fn waits_and_quotas() {
+    let wait = |delay: &str| match limited(&format!(r#"{{"retryDelay":{delay}}}"#)) {
+        AskError::RateLimited(wait, _) => wait,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(wait(r#""34s""#), Some(Duration::from_secs(34)));
+    assert_eq!(wait(r#""0.5s""#), Some(Duration::from_millis(500)));
+    assert_eq!(wait(r#""1.000000001s""#), Some(Duration::new(1, 1)));
+    for odd in [r#""0s""#, r#""-1s""#, r#""34""#, r#""NaNs""#, r#""infs""#, r#""1e9s""#, "34"] {
+        assert_eq!(wait(odd), None, "{odd}");
+    }
+    let shown = |delay: &str| limited(&format!(r#"{{"retryDelay":"{delay}"}}"#)).to_string();
+    assert_eq!(shown("33.2s"), "The AI's rate limit is reached. Try again in 34 seconds.");
+    assert_eq!(shown("0.2s"), "The AI's rate limit is reached. Try again in 1 second.");
+    let quota = |id: &str| {
+        limited(&format!(r#"{{"violations":[{{}},{{"quotaId":"{id}"}}]}},{{"retryDelay":"34s"}}"#))
+    };
+    let day = quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier");
+    assert_eq!(day.to_string(), "The AI's quota for today is used up. Try again tomorrow.");
+    let minute = quota("GenerateRequestsPerMinutePerProject");
+    assert!(matches!(minute, AskError::RateLimited(Some(_), _)));
+}
+
+#[test]
+fn the_key_and_long_messages_stay_out_of_the_log() {
+    let message = format!("Consumer 'api_key:AIza\u{200b}S3cret' {}", "x".repeat(500));
+    let error = failed(403, &format!(r#"{{"error":{{"message":"{message}"}}}}"#));
+    let log = error.log_cause();
+    assert!(log.contains("api_key:(key)") && !log.contains("S3cret"), "{log}");
+    assert!(text::chars(&log) <= MAX_CAUSE_CHARS + 40);
+    assert!(!format!("{error:?}{error}").contains("S3cret"));
+    let log = failed(403, r#"{"error":{"message":"\u001b[31ma\nb"}}"#).log_cause();
+    assert_eq!(log, "key refused: HTTP 403: ab");
+}
+
+#[test]
+fn reasons_are_names_or_unknown() {
+    assert_eq!(Reason::new("PROHIBITED_CONTENT").to_string(), "prohibited content");
+    for odd in ["", "lower", "WITH SPACE", "\u{1b}[31m", &"A".repeat(41)] {
+        assert_eq!(Reason::new(odd).code(), "UNKNOWN");
+    }
+    let blocked = AskError::PromptBlocked(Reason::new("SAFETY"));
+    assert_eq!(blocked.to_string(), "The AI service blocked the question (reason: safety).");
+    assert_eq!(blocked.log_cause(), "prompt blocked: SAFETY");
+}
+
+proptest! {
+    #[test]
+    fn every_error_is_one_clean_line(
+        status in any::<u16>(),
+        body in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..100),
+            r#"(\[)?\{"error":\{"code":[0-9]{1,6},"message":"(AIzaS3cret|[^"\\]){0,30}"\}\}(\])?"#
+                .prop_map(String::into_bytes),
+        ],
+    ) {
+        let error = AskError::from_response(status, &body, &key());
+        for line in [error.to_string(), error.log_cause()] {
+            prop_assert_eq!(&*text::clean(line.as_bytes()), &line);
+            prop_assert!(!line.contains("AIzaS3cret"));
+        }
+    }
+}
