@@ -182,6 +182,8 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 pub const RETRIES: u32 = 2;
 /// The pause before the first of them; the next one is twice as long.
 pub const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How long a response may go on behind the end of its answer. Then its connection is given up.
+pub const FINISH_LINGER: Duration = Duration::from_secs(2);
 /// Bytes kept of what the service says about an error.
 pub const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 /// Bytes that one query to a name server may bring: two messages of the greatest length.

@@ -175,6 +175,11 @@ fn every_error_is_one_line_for_the_asker_and_the_cause_in_the_log() {
         {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34s"}]}}"#;
     let key = r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"bad AIza-not-a-real-key",
         "details":[{"reason":"API_KEY_INVALID"}]}}"#;
+    let none = r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"limit: 0, m"}}"#;
+    let place = r#"[{"error":{"code":400,"status":"FAILED_PRECONDITION",
+        "message":"User location is not supported for the API use."}}]"#;
+    let zipped = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b";
+    let zipped = vec![Step::Send(zipped.to_vec())];
     let blocked = r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#;
     let stream = |json: &'static str| {
         let mut steps = vec![stream_head(), event(json)];
@@ -188,6 +193,9 @@ fn every_error_is_one_line_for_the_asker_and_the_cause_in_the_log() {
         (error(403, "{}"), "The AI service refused this server's key."),
         (error(404, "{}"), "The AI model of this server is not available any more."),
         (error(302, ""), "The AI gave no usable answer."),
+        (error(429, none), "The AI service gives this server's key no quota for its model."),
+        (error(400, place), "The AI service is not offered in the place where this server is."),
+        (zipped, "The AI's answer came in a form that this server cannot read."),
         (stream(blocked), "The AI service blocked the question (reason: safety)."),
         (stream(r#"{"candidates":[{"finishReason":"SPII"}]}"#), "(reason: spii)."),
         (stream("not json"), "The AI gave no usable answer."),
@@ -205,6 +213,8 @@ fn every_error_is_one_line_for_the_asker_and_the_cause_in_the_log() {
         assert!(seen.contains("[AI] The AI"), "{seen}");
     }
     assert!(server.log().contains("assistant - key refused: HTTP 400 INVALID_ARGUMENT: bad (key)"));
+    assert!(server.log().contains("assistant - compressed answer: Content-Encoding: gzip"));
+    assert!(server.log().contains("assistant - model not found: /v1beta/models/gemini-3.5-flash"));
     assert!(!server.log().contains(KEY));
     // A failed question leaves no trace in the conversation.
     assert!(!gemini.request(5).body.contains("question 1"));
@@ -224,6 +234,44 @@ fn what_was_shown_stays_when_the_rest_does_not_come() {
     let seen = ask(&server, "The AI cannot be reached. Try again later.\n");
     let seen = seen.replace("> ", "");
     assert!(seen.contains("│ shown\n[AI] (answer cut short)\n[AI] The AI"), "{seen}");
+}
+
+#[test]
+fn a_first_paragraph_without_its_end_is_shown_as_far_as_it_came() {
+    let gemini = Gemini::start(|_, _| vec![stream_head(), piece("a long first parag"), Step::Cut]);
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
+    let seen = ask(&server, "The AI cannot be reached. Try again later.\n").replace("> ", "");
+    assert!(seen.contains("Rox:\n  │ a long first parag\n[AI] (answer cut short)\n"), "{seen}");
+}
+
+#[test]
+fn gateways_add_to_a_stream_and_leave_it_open() {
+    let raw = |text: &str| Step::Send(format!("{:x}\r\n{text}\r\n", text.len()).into_bytes());
+    let gemini = Gemini::start(move |n, _| {
+        let mut steps = vec![stream_head(), raw(": PROCESSING\n\ndata: null\n\ndata:\n\n")];
+        steps.push(piece(&format!("answer {n}")));
+        steps.push(finish("STOP").remove(0));
+        steps.push(raw("data: [DONE]\n\n"));
+        match n {
+            0 => steps.push(Step::Send(b"0\r\n\r\n".to_vec())),
+            // An error that comes too late, a stream that ends badly, and one that does not end.
+            1 => steps.extend([event(r#"{"error":"late"}"#), Step::Send(b"0\r\n\r\n".to_vec())]),
+            2 => steps.push(Step::Cut),
+            _ => steps.push(Step::Wait(Duration::from_secs(20))),
+        }
+        steps
+    });
+    let server = Server::with_gemini(&gemini, &honest(), &[]);
+    let mut alice = server.login("alice");
+    let asked = Instant::now();
+    for n in 0..4 {
+        alice.send(&format!("/ai question {n}"));
+        alice.expect(&format!("│ answer {n}\n"));
+    }
+    alice.send("/ai status");
+    let seen = alice.expect("This lobby: none, 0 waiting\n");
+    assert!(!seen.contains("cut short") && !server.log().contains("assistant -"), "{seen}");
+    assert!(asked.elapsed() < Duration::from_secs(10));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the service answers: any bytes as an event, an error body, the text of an answer or a whole
 //! response are survived; lines hold nothing forbidden, fit, and are the same however the text is
-//! cut; the key is never shown.
+//! cut; nothing behind the end of an answer makes it fail; the key is never shown.
 
 use std::time::Instant;
 
@@ -34,6 +34,7 @@ pub fn check(data: &[u8]) {
     round_trip(&typed, &key);
     quoted_key(&typed, u16::from(*first) + 300, &key);
     call(rest, usize::from(*first).max(1), &key);
+    behind(rest, usize::from(*first).max(1), &key);
 }
 
 fn check_error(error: &AskError) {
@@ -127,6 +128,16 @@ fn call(response: &[u8], piece: usize, key: &Secret) {
         }
     }
     assert!(lines <= ANSWER_LINES);
+}
+
+/// Nothing that stands behind the end of an answer makes it fail.
+fn behind(rest: &[u8], piece: usize, key: &Secret) {
+    const FINISHED: &[u8] =
+        b"HTTP/1.1 200 OK\r\n\r\ndata: {\"candidates\":[{\"content\":{\"parts\":\
+        [{\"text\":\"x\"}]},\"finishReason\":\"STOP\"}]}\n\n";
+    let response = [FINISHED, rest].concat();
+    let actions = actions(response.chunks(piece), key);
+    assert!(matches!(actions.last(), Some(Action::Done(_))), "{actions:?}");
 }
 
 #[allow(clippy::disallowed_methods)]

@@ -96,6 +96,7 @@ fn round_trip(data: &[u8], piece: usize) {
         status: 200,
         keep_alive: marked,
         content_type: Some("x/y".to_owned()),
+        content_encoding: None,
         retry_after_secs: None,
     })];
     if !body.is_empty() {

@@ -18,7 +18,7 @@ use super::reply::{Ending, Finish, Piece, ending, pieces};
 use crate::config::Secret;
 use crate::http::{HttpError, Part, ResponseDecoder, SseDecoder};
 use crate::limits::{
-    ANSWER_TIMEOUT, FIRST_PIECE_TIMEOUT, MAX_ERROR_BODY_BYTES, RETRIES, RETRY_PAUSE,
+    ANSWER_TIMEOUT, FINISH_LINGER, FIRST_PIECE_TIMEOUT, MAX_ERROR_BODY_BYTES, RETRIES, RETRY_PAUSE,
 };
 
 /// What the owner of the connection is to do.
@@ -84,8 +84,29 @@ struct Response {
     sse: SseDecoder,
     status: u16,
     keep_alive: bool,
+    retry_after_secs: Option<u64>,
+    /// What its head says that the body is compressed with.
+    coding: Option<String>,
+    /// The first bytes of the body, as many as [`GZIP`] has.
+    begin: Vec<u8>,
     error_body: Vec<u8>,
-    finish: Option<Finish>,
+    /// How the answer finished, and until when the response may go on.
+    finish: Option<(Finish, Instant)>,
+}
+
+/// How a body begins that is compressed with gzip (RFC 1952, 2.3.1), whatever its head says.
+const GZIP: &[u8] = b"\x1f\x8b";
+
+impl Response {
+    /// What is said of a compressed body, which was not asked for and is not read.
+    fn compression(&self) -> Option<String> {
+        let how = match &self.coding {
+            Some(coding) => format!("Content-Encoding: {coding}"),
+            None if self.begin == GZIP => "it is gzip, without a Content-Encoding".to_owned(),
+            None => return None,
+        };
+        Some(format!("{how}, though the request allows none; to be switched off in the gateway"))
+    }
 }
 
 /// The only status that comes with an answer.
@@ -120,12 +141,18 @@ impl Call {
     /// When [`Call::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let until = if self.started { self.end_by } else { self.first_piece_by };
+        let until = self.until();
         match self.state {
             State::Ended => None,
             State::Pausing(pause) => Some(pause.min(until)),
             State::Opening | State::Receiving { .. } => Some(until),
         }
+    }
+
+    /// When it is over at the latest, as far as is known now.
+    fn until(&self) -> Instant {
+        let until = if self.started { self.end_by } else { self.first_piece_by };
+        self.response.finish.as_ref().map_or(until, |(_, linger)| until.min(*linger))
     }
 
     /// There is a connection.
@@ -160,6 +187,8 @@ impl Call {
                 Ok(Some(Part::Head(head))) => {
                     self.response.status = head.status;
                     self.response.keep_alive = head.keep_alive;
+                    self.response.retry_after_secs = head.retry_after_secs;
+                    self.response.coding = head.content_encoding;
                 }
                 Ok(Some(Part::Body(bytes))) => self.body(now, bytes),
                 Ok(Some(Part::End)) => {
@@ -167,7 +196,7 @@ impl Call {
                     self.response.keep_alive &= input.is_empty();
                     self.response_ended(now);
                 }
-                Err(error) => self.fail(AskError::Unusable(Cause::new(&error.to_string()))),
+                Err(error) => self.break_off(AskError::Unusable(Cause::new(&error.to_string()))),
             }
         }
     }
@@ -186,7 +215,7 @@ impl Call {
             }
             Err(error) => {
                 let cause = format!("{error} ({cause})");
-                self.fail(AskError::NoNetwork(Cause::new(&cause)));
+                self.break_off(AskError::NoNetwork(Cause::new(&cause)));
             }
         }
     }
@@ -200,9 +229,8 @@ impl Call {
             State::Receiving { .. } => "no answer",
             State::Pausing(_) => "the service kept failing",
         };
-        let until = if self.started { self.end_by } else { self.first_piece_by };
-        if now >= until {
-            return self.fail(AskError::TimedOut(Cause::new(stuck)));
+        if now >= self.until() {
+            return self.break_off(AskError::TimedOut(Cause::new(stuck)));
         }
         if matches!(self.state, State::Pausing(pause) if pause <= now) {
             self.state = State::Opening;
@@ -211,26 +239,32 @@ impl Call {
     }
 
     fn body(&mut self, now: Instant, mut bytes: &[u8]) {
+        let unseen = GZIP.len() - self.response.begin.len();
+        self.response.begin.extend(bytes.iter().take(unseen));
         if self.response.status != OK {
             let room = MAX_ERROR_BODY_BYTES.saturating_sub(self.response.error_body.len());
             self.response.error_body.extend(bytes.iter().take(room));
             return;
         }
+        if let Some(how) = self.response.compression() {
+            return self.fail(AskError::Compressed(Cause::without_key(&how, &self.key)));
+        }
         while matches!(self.state, State::Receiving { .. }) {
             match self.response.sse.next_event(&mut bytes) {
                 Ok(None) => return,
                 Ok(Some(event)) => self.event(now, &event),
-                Err(error) => self.fail(AskError::Unusable(Cause::new(&error.to_string()))),
+                Err(error) => {
+                    return self.break_off(AskError::Unusable(Cause::new(&error.to_string())));
+                }
             }
         }
     }
 
     fn event(&mut self, now: Instant, json: &str) {
-        if json.trim().is_empty() {
-            return;
-        }
         let found = match pieces(json.as_bytes(), &self.key) {
             Ok(found) => found,
+            // Whatever comes behind the end of the answer is not about it.
+            Err(_) if self.response.finish.is_some() => return,
             Err(error) => return self.try_again_or_fail(now, error),
         };
         for piece in found {
@@ -241,7 +275,7 @@ impl Call {
                     self.hand_out();
                 }
                 Piece::Finished(finish) => {
-                    self.response.finish.get_or_insert(finish);
+                    self.response.finish.get_or_insert((finish, now + FINISH_LINGER));
                 }
             }
         }
@@ -262,29 +296,46 @@ impl Call {
     /// The response is complete.
     fn response_ended(&mut self, now: Instant) {
         if self.response.status != OK {
-            let Response { status, error_body, .. } = &self.response;
-            let error = AskError::from_response(*status, error_body, &self.key);
-            return self.try_again_or_fail(now, error);
+            let Response { status, error_body, retry_after_secs, .. } = &self.response;
+            let compression = self.response.compression();
+            let said = compression.as_ref().map_or(&error_body[..], String::as_bytes);
+            let error = AskError::from_response(*status, said, &self.key);
+            return self.try_again_or_fail(now, error.or_wait(*retry_after_secs));
         }
         match self.response.sse.finish() {
             Ok(Some(event)) => self.event(now, &event),
             Ok(None) => {}
-            Err(error) => return self.fail(AskError::Unusable(Cause::new(&error.to_string()))),
+            Err(error) => {
+                return self.break_off(AskError::Unusable(Cause::new(&error.to_string())));
+            }
         }
         // An error may come as bare JSON, without the form of an event.
         let stray = self.response.sse.stray().to_owned();
         if self.response.finish.is_none() && !stray.trim().is_empty() && self.is_receiving() {
             self.event(now, &stray);
         }
-        if !self.is_receiving() {
-            return;
+        if self.is_receiving() {
+            self.conclude();
         }
+    }
+
+    /// There is no more of the answer.
+    fn conclude(&mut self) {
         self.answer.finish();
         self.hand_out();
-        match ending(self.response.finish.as_ref(), self.shown) {
+        match ending(self.response.finish.as_ref().map(|(finish, _)| finish), self.shown) {
             Ok(ending) => self.done(ending),
             Err(error) => self.fail(error),
         }
+    }
+
+    /// The response is broken, or does not end. The answer is not, if it had finished before.
+    fn break_off(&mut self, error: AskError) {
+        if self.is_receiving() && self.response.finish.is_some() {
+            self.response.keep_alive = false;
+            return self.conclude();
+        }
+        self.fail(error);
     }
 
     fn is_receiving(&self) -> bool {
@@ -299,6 +350,7 @@ impl Call {
 
     /// Another try, where that may help, nothing was shown, and there is time for it.
     fn try_again_or_fail(&mut self, now: Instant, error: AskError) {
+        let error = error.of_path(&self.path(), &self.key);
         let pause = self.pause();
         let in_time = now + pause < self.first_piece_by;
         if !error.is_retryable() || self.started || self.retries >= RETRIES || !in_time {
@@ -317,8 +369,19 @@ impl Call {
         base / 2 + base * jitter / 255
     }
 
+    /// What was asked for: the second word of the request (RFC 9112, 3).
+    fn path(&self) -> String {
+        let mut words = self.request.split(|byte| matches!(byte, b' ' | b'\r'));
+        String::from_utf8_lossy(words.nth(1).unwrap_or_default()).into_owned()
+    }
+
     fn fail(&mut self, error: AskError) {
         if self.state != State::Ended {
+            if !self.shown {
+                // A long first paragraph need not be thrown away because its end is missing.
+                self.answer.finish();
+                self.hand_out();
+            }
             self.state = State::Ended;
             self.actions.extend([Action::Close, Action::Failed(error)]);
         }

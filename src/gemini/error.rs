@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::fault::Fault;
+
 use crate::config::Secret;
 use crate::count::count;
 use crate::limits::{MAX_CAUSE_CHARS, MAX_STATED_WAIT};
@@ -92,6 +94,12 @@ pub enum AskError {
     ProxyRefused(Cause),
     /// What came back is no answer.
     Unusable(Cause),
+    /// What came back is compressed, which was not asked for.
+    Compressed(Cause),
+    /// The service is not offered in the country of the server's address.
+    NotServed(Cause),
+    /// The key may use this model not at all: a quota of 0.
+    NoQuota(Cause),
     /// There is no such model, or no longer.
     ModelNotFound(Cause),
     /// The service has a failure or too much to do; it may be different in a moment.
@@ -104,35 +112,58 @@ impl AskError {
     /// From an HTTP status that is not 200, and the body that came with it.
     #[must_use]
     pub fn from_response(status: u16, body: &[u8], key: &Secret) -> Self {
-        let value = serde_json::from_slice(body).unwrap_or(Value::Null);
-        // Without `alt=sse` the service answers with an array, and some errors come that way, too.
-        let error = value.get(0).unwrap_or(&value).get("error");
-        Self::classify(status, error.unwrap_or(&Value::Null), key)
+        let value: Option<Value> = serde_json::from_slice(body).ok();
+        match &value {
+            Some(value) => Self::classify(status, &Fault::find(value).unwrap_or_default(), key),
+            None => Self::classify(status, &Fault::of_text(body), key),
+        }
     }
 
-    /// From the value of `error` in an answer of this status (`google.rpc.Status` in JSON). Its own
-    /// code counts, since an error in mid-stream comes with status 200.
-    pub(super) fn classify(status: u16, error: &Value, key: &Secret) -> Self {
-        let text = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
-        let (name, message) = (text("status"), text("message"));
-        let stated = error.get("code").and_then(Value::as_u64).and_then(|n| n.try_into().ok());
-        let code = stated.or_else(|| code_of(name)).unwrap_or(status);
+    /// From an error in an answer of this status. Its own code counts, since an error in mid-stream
+    /// comes with status 200.
+    pub(super) fn classify(status: u16, fault: &Fault<'_>, key: &Secret) -> Self {
+        let Fault { name, message, details, .. } = fault;
+        let code = fault.code.or_else(|| code_of(name)).unwrap_or(status);
         let mut words = format!("HTTP {code} {name}").trim_end().to_owned();
         if !message.is_empty() {
             words = words + ": " + message;
         }
         let cause = Cause::without_key(&words, key);
-        let details = error.get("details").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let reason = |detail: &Value| detail.get("reason").and_then(Value::as_str) == Some(BAD_KEY);
         match code {
+            _ if PASSING.contains(name) => Self::Overloaded(cause),
             400 if details.iter().any(reason) => Self::KeyRefused(cause),
+            400 | 403 if is_about_the_place(message) => Self::NotServed(cause),
             401 | 403 => Self::KeyRefused(cause),
             404 => Self::ModelNotFound(cause),
+            429 if has_limit_of_0(message, details) => Self::NoQuota(cause),
             429 if details.iter().any(is_daily_quota) => Self::Quota(cause),
             429 => Self::RateLimited(details.iter().find_map(retry_delay), cause),
-            500 | 502 | 503 | 504 => Self::Overloaded(cause),
+            408 | 499 | 500 | 502..=504 | 520..=524 => Self::Overloaded(cause),
             400..=499 => Self::Rejected(cause),
             _ => Self::Unusable(cause),
+        }
+    }
+
+    /// With the wait of a `Retry-After`, in seconds, where the error itself states none.
+    #[must_use]
+    pub(super) fn or_wait(self, secs: Option<u64>) -> Self {
+        match (self, secs.map(Duration::from_secs)) {
+            (Self::RateLimited(None, cause), Some(wait)) if is_believable(&wait) => {
+                Self::RateLimited(Some(wait), cause)
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// With what was asked for, where the service has no such thing.
+    #[must_use]
+    pub(super) fn of_path(self, path: &str, key: &Secret) -> Self {
+        match self {
+            Self::ModelNotFound(cause) => {
+                Self::ModelNotFound(Cause::without_key(&format!("{path}: {cause}"), key))
+            }
+            error => error,
         }
     }
 
@@ -165,6 +196,9 @@ impl AskError {
             Self::NoNetwork(cause) => format!("no connection: {cause}"),
             Self::ProxyRefused(cause) => format!("not let through: {cause}"),
             Self::Unusable(cause) => format!("unusable answer: {cause}"),
+            Self::Compressed(cause) => format!("compressed answer: {cause}"),
+            Self::NotServed(cause) => format!("not offered here: {cause}"),
+            Self::NoQuota(cause) => format!("no quota at all: {cause}"),
             Self::ModelNotFound(cause) => format!("model not found: {cause}"),
             Self::Overloaded(cause) => format!("service failing: {cause}"),
             Self::Rejected(cause) => format!("request rejected: {cause}"),
@@ -198,6 +232,15 @@ impl fmt::Display for AskError {
                 "The AI cannot be reached: this server's proxy does not let it through.",
             ),
             Self::Unusable(_) => f.write_str("The AI gave no usable answer. Try again."),
+            Self::Compressed(_) => {
+                f.write_str("The AI's answer came in a form that this server cannot read.")
+            }
+            Self::NotServed(_) => {
+                f.write_str("The AI service is not offered in the place where this server is.")
+            }
+            Self::NoQuota(_) => {
+                f.write_str("The AI service gives this server's key no quota for its model.")
+            }
             Self::ModelNotFound(_) => {
                 f.write_str("The AI model of this server is not available any more.")
             }
@@ -210,16 +253,26 @@ impl fmt::Display for AskError {
 /// The reason in a `google.rpc.ErrorInfo` when the key is not valid or has expired; the code is 400.
 const BAD_KEY: &str = "API_KEY_INVALID";
 
-/// The HTTP status of a `google.rpc.Code`, for an error without a number.
+/// Names of what passes by itself (`google.rpc.Code`), whatever number stands beside them.
+const PASSING: [&str; 4] = ["CANCELLED", "ABORTED", "UNAVAILABLE", "DEADLINE_EXCEEDED"];
+
+/// The HTTP status of a `google.rpc.Code`, or of a name that gateways use, for an error without a
+/// number.
 fn code_of(name: &str) -> Option<u16> {
     Some(match name {
         "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "OUT_OF_RANGE" => 400,
-        "UNAUTHENTICATED" => 401,
+        "UNAUTHENTICATED" | "authentication_error" | "invalid_api_key" => 401,
         "PERMISSION_DENIED" => 403,
         "NOT_FOUND" => 404,
-        "RESOURCE_EXHAUSTED" => 429,
-        "INTERNAL" | "UNKNOWN" => 500,
-        "UNAVAILABLE" => 503,
+        "ABORTED" | "ALREADY_EXISTS" => 409,
+        "RESOURCE_EXHAUSTED"
+        | "rate_limit_error"
+        | "rate_limit_exceeded"
+        | "insufficient_quota" => 429,
+        "CANCELLED" => 499,
+        "INTERNAL" | "UNKNOWN" | "DATA_LOSS" | "server_error" => 500,
+        "UNIMPLEMENTED" => 501,
+        "UNAVAILABLE" | "overloaded_error" => 503,
         "DEADLINE_EXCEEDED" => 504,
         _ => return None,
     })
@@ -238,9 +291,36 @@ fn is_daily_quota(detail: &Value) -> bool {
 /// The wait in a `google.rpc.RetryInfo`: seconds with an `s`, as in `34s` or `0.5s`.
 fn retry_delay(detail: &Value) -> Option<Duration> {
     let secs = detail.get("retryDelay")?.as_str()?.strip_suffix('s')?.parse().ok()?;
-    Duration::try_from_secs_f64(secs)
-        .ok()
-        .filter(|wait| (Duration::from_nanos(1)..=MAX_STATED_WAIT).contains(wait))
+    Duration::try_from_secs_f64(secs).ok().filter(is_believable)
+}
+
+fn is_believable(wait: &Duration) -> bool {
+    (Duration::from_nanos(1)..=MAX_STATED_WAIT).contains(wait)
+}
+
+/// `User location is not supported for the API use.`, and what stands there without a paid plan.
+fn is_about_the_place(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["location is not supported", "not available in your country"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+/// Whether one of the quotas that are used up is one of 0, so that waiting does not help. It stands in
+/// the message, or in a `google.rpc.QuotaFailure` or `google.rpc.ErrorInfo`.
+fn has_limit_of_0(message: &str, details: &[Value]) -> bool {
+    const LIMIT: &str = "limit: ";
+    let zero = |text: &str| {
+        let number = text.trim_start().split(|c: char| !c.is_ascii_digit()).next();
+        number.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b == b'0'))
+    };
+    let is_zero = |value: &Value| value.as_u64() == Some(0) || value.as_str().is_some_and(zero);
+    let failed = |detail: &Value| {
+        let violations = detail.get("violations").and_then(Value::as_array);
+        violations.into_iter().flatten().any(|one| one.get("quotaValue").is_some_and(is_zero))
+            || detail.pointer("/metadata/quota_limit_value").is_some_and(is_zero)
+    };
+    message.split(LIMIT).skip(1).any(zero) || details.iter().any(failed)
 }
 
 #[cfg(test)]

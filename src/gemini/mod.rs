@@ -13,6 +13,7 @@ mod answer;
 mod call;
 mod conversation;
 mod error;
+mod fault;
 mod inline;
 mod markdown;
 mod persona;

@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use super::error::{AskError, Cause, Reason};
+use super::fault::Fault;
 use crate::config::Secret;
 
 /// What an event brings. Events may follow the one that says how the answer finished; they bring no
@@ -60,8 +61,14 @@ impl Finish {
 ///
 /// # Errors
 /// The service reports an error (also in mid-stream, also in an array), the question is blocked, or
-/// this is no JSON object.
+/// this is no JSON object. `null`, nothing and `[DONE]` are none, and nothing is behind a finish.
 pub fn pieces(json: &[u8], key: &Secret) -> Result<Vec<Piece>, AskError> {
+    match json.trim_ascii() {
+        b"" => return Ok(Vec::new()),
+        // How gateways that speak for several services end their streams.
+        b"[DONE]" => return Ok(vec![Piece::Finished(Finish::Stop)]),
+        _ => {}
+    }
     let value: Value = serde_json::from_slice(json)
         .map_err(|e| AskError::Unusable(Cause::without_key(&format!("no JSON: {e}"), key)))?;
     let objects = match &value {
@@ -69,11 +76,16 @@ pub fn pieces(json: &[u8], key: &Secret) -> Result<Vec<Piece>, AskError> {
         object => std::slice::from_ref(object),
     };
     let mut found = Vec::new();
-    for object in objects {
-        if !object.is_object() {
-            return Err(AskError::Unusable(Cause::new("no JSON object")));
+    for object in objects.iter().filter(|object| !object.is_null()) {
+        let result = match object.is_object() {
+            true => read(object, key, &mut found),
+            false => Err(AskError::Unusable(Cause::new("no JSON object"))),
+        };
+        // What stands behind the end of an answer says nothing about it.
+        let finished = found.iter().any(|piece| matches!(piece, Piece::Finished(_)));
+        if !finished {
+            result?;
         }
-        read(object, key, &mut found)?;
     }
     Ok(found)
 }
@@ -81,8 +93,8 @@ pub fn pieces(json: &[u8], key: &Secret) -> Result<Vec<Piece>, AskError> {
 /// One `GenerateContentResponse`, or an error in its place.
 fn read(object: &Value, key: &Secret, found: &mut Vec<Piece>) -> Result<(), AskError> {
     const OK: u16 = 200;
-    if let Some(error) = object.get("error").filter(|error| !error.is_null()) {
-        return Err(AskError::classify(OK, error, key));
+    if let Some(fault) = Fault::find(object) {
+        return Err(AskError::classify(OK, &fault, key));
     }
     let Some(candidate) = object.pointer("/candidates/0") else {
         let reason = object.pointer("/promptFeedback/blockReason").and_then(Value::as_str);
@@ -159,6 +171,11 @@ mod tests {
         for json in [
             "{}",
             "[]",
+            "",
+            " \r\n",
+            "null",
+            "[null]",
+            "[null,{}]",
             r#"{"usageMetadata":{}}"#,
             r#"{"candidates":[]}"#,
             r#"{"candidates":null,"promptFeedback":{}}"#,
@@ -173,7 +190,9 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_unusable() {
-        for json in ["", "data", "7", "null", "[7]", "{", "\"x\"", "{}{}", &"[".repeat(10_000)] {
+        for json in
+            ["data", "7", "[7]", "[DONE", "[null,7]", "{", "\"x\"", "{}{}", &"[".repeat(10_000)]
+        {
             assert!(matches!(read(json), Err(AskError::Unusable(_))), "{json}");
         }
     }
@@ -210,7 +229,27 @@ mod tests {
             assert!(error.is_retryable());
             assert_eq!(error.log_cause(), "service failing: HTTP 503 UNAVAILABLE: busy");
         }
-        assert!(matches!(read(r#"{"error":"odd"}"#), Err(AskError::Unusable(_))));
+        for json in [
+            r#"{"error":"odd"}"#,
+            r#"[{"error":"odd"}]"#,
+            r#"{"error":["odd"]}"#,
+            r#"{"errors":[{"message":"odd"}]}"#,
+            r#"{"message":"odd"}"#,
+            r#"{"id":"7","choices":[],"error":{"message":"odd"}}"#,
+        ] {
+            let error = read(json).unwrap_err();
+            assert_eq!(error.log_cause(), "unusable answer: HTTP 200: odd", "{json}");
+        }
+    }
+
+    #[test]
+    fn nothing_behind_a_finish_is_an_error() {
+        let done = Piece::Finished(Finish::Stop);
+        assert_eq!(read(" [DONE] "), Ok(vec![done.clone()]));
+        let finished = r#"{"candidates":[{"finishReason":"STOP"}]}"#;
+        for behind in ["null", "7", "{}", r#"{"error":"late"}"#, r#"{"message":"late"}"#] {
+            assert_eq!(read(&format!("[{finished},{behind}]")), Ok(vec![done.clone()]), "{behind}");
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Head {
     pub keep_alive: bool,
     /// The first `Content-Type` (RFC 9110, 8.3) as it was sent, parameters included.
     pub content_type: Option<String>,
+    /// The first `Content-Encoding` (RFC 9110, 8.4) as it was sent, but for `identity`.
+    pub content_encoding: Option<String>,
     /// `Retry-After` in seconds (RFC 9110, 10.2.3). Its other form, a date, gives `None`.
     pub retry_after_secs: Option<u64>,
 }
@@ -38,6 +40,7 @@ struct Fields {
     chunked: bool,
     close: bool,
     content_type: Option<String>,
+    content_encoding: Option<String>,
     retry_after_secs: Option<u64>,
 }
 
@@ -76,6 +79,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, Framing)>, HttpError> 
         status,
         keep_alive: version == 1 && !fields.close && framing != Framing::UntilClose,
         content_type: fields.content_type,
+        content_encoding: fields.content_encoding,
         retry_after_secs: fields.retry_after_secs,
     };
     Ok(Some((head, framing)))
@@ -99,6 +103,10 @@ impl Fields {
                 fields.close |= items(value).any(|item| item.eq_ignore_ascii_case(b"close"));
             } else if is("content-type") && fields.content_type.is_none() {
                 fields.content_type = Some(String::from_utf8_lossy(value).into_owned());
+            } else if is("content-encoding") && fields.content_encoding.is_none() {
+                let plain = value.is_empty() || value.eq_ignore_ascii_case(b"identity");
+                fields.content_encoding =
+                    (!plain).then(|| String::from_utf8_lossy(value).into_owned());
             } else if is("retry-after") && fields.retry_after_secs.is_none() {
                 fields.retry_after_secs = number(value);
             }
@@ -164,6 +172,7 @@ mod tests {
             status: 429,
             keep_alive: true,
             content_type: Some("application/json; charset=UTF-8".to_owned()),
+            content_encoding: None,
             retry_after_secs: Some(7),
         };
         assert_eq!(said(&lines), Ok(Some((expected, Framing::Length(12)))));
@@ -181,6 +190,16 @@ mod tests {
         let head = head(&lines);
         assert_eq!(head.retry_after_secs, None);
         assert_eq!(head.content_type.as_deref(), Some("text/a"));
+    }
+
+    #[test]
+    fn content_encodings() {
+        let coding = |value: &str| {
+            head(&["HTTP/1.1 200 OK", &format!("Content-Encoding: {value}")]).content_encoding
+        };
+        assert_eq!(coding("gzip").as_deref(), Some("gzip"));
+        assert_eq!(coding(" BR ").as_deref(), Some("BR"));
+        assert_eq!((coding(""), coding("Identity")), (None, None));
     }
 
     #[test]

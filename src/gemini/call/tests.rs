@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Config;
+use crate::limits::MAX_SSE_EVENT_BYTES;
 
 fn key() -> Secret {
     let get = |name: &str| (name == "GEMINI_API_KEY").then(|| "the-key".to_owned());
@@ -218,9 +219,150 @@ fn an_error_counts_without_the_form_of_an_event_but_not_behind_the_end_of_an_ans
     let behind = run(&format!("{STOP}{REFUSED}\n"));
     let whole = [Action::Line("one".to_owned()), Action::Keep, Action::Done(Ending::Whole)];
     assert_eq!(behind, whole);
-    // As the last event, without its empty line: the call fails, and that is all.
-    let last = run(&format!("{STOP}data: {REFUSED}"));
-    assert!(matches!(&last[..], [Action::Close, Action::Failed(_)]), "{last:?}");
+    // As an event it is not about the answer either.
+    for behind in [&format!("data: {REFUSED}")[..], "data: x\n\n", "data: [DONE]\n\n", ": bye\n\n"]
+    {
+        assert_eq!(run(&format!("{STOP}{behind}")), whole, "{behind}");
+    }
+}
+
+#[test]
+fn what_is_no_event_of_an_answer_is_passed_over() {
+    let now = Instant::now();
+    let noise =
+        [": ping\n\n", "data\n\n", "data:\n\n", "data: null\n\n", "event: ping\n\n"].concat();
+    let mut call = begun(now);
+    sent(&mut call, false);
+    call.handle_bytes(now, &body(&format!("{noise}{STOP}{noise}data: [DONE]\n\n")));
+    let whole = [Action::Line("one".to_owned()), Action::Keep, Action::Done(Ending::Whole)];
+    assert_eq!(actions(&mut call), whole);
+    // Where a gateway leaves the reason out, its last word says that the answer is whole.
+    let mut call = begun(now);
+    sent(&mut call, false);
+    let done = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
+    call.handle_bytes(now, &[HEAD, &event("one", ""), done].concat());
+    assert_eq!(actions(&mut call), whole);
+}
+
+#[test]
+fn nothing_behind_a_finish_fails_an_answer() {
+    let now = Instant::now();
+    let whole = [Action::Line("one".to_owned()), Action::Close, Action::Done(Ending::Whole)];
+    let last = event("one", ",\"finishReason\":\"STOP\"");
+    let finished = || {
+        let mut call = begun(now);
+        sent(&mut call, false);
+        call.handle_bytes(now, &[HEAD, &last].concat());
+        assert_eq!(actions(&mut call), []);
+        call
+    };
+    // The stream is malformed, is cut, goes on without end in one event, or does not end at all.
+    let mut call = finished();
+    call.handle_bytes(now, b"no chunk\r\n");
+    assert_eq!(actions(&mut call), whole);
+    let mut call = finished();
+    call.handle_closed(now, "reset");
+    assert_eq!(actions(&mut call), whole);
+    let mut call = finished();
+    let endless = "x".repeat(MAX_SSE_EVENT_BYTES + 10);
+    call.handle_bytes(now, format!("fffffff\r\ndata: {endless}").as_bytes());
+    assert_eq!(actions(&mut call), whole);
+    let mut call = finished();
+    let until = now + FINISH_LINGER;
+    assert_eq!(call.poll_timeout(), Some(until));
+    call.handle_timeout(until);
+    assert_eq!(actions(&mut call), whole);
+    // Text that comes so late is taken all the same.
+    let mut call = finished();
+    call.handle_bytes(now, &[&event(" more", ""), &b"0\r\n\r\n"[..]].concat());
+    assert_eq!(actions(&mut call)[0], Action::Line("one more".to_owned()));
+    // A finish that says that there is no answer says so whatever comes.
+    let mut call = begun(now);
+    sent(&mut call, false);
+    call.handle_bytes(now, &[HEAD, &event("one", ",\"finishReason\":\"SAFETY\"")].concat());
+    call.handle_closed(now, "reset");
+    let last = actions(&mut call);
+    assert!(matches!(&last[..], [_, Action::Close, Action::Failed(AskError::AnswerBlocked(_))]));
+}
+
+#[test]
+fn what_came_of_the_first_paragraph_is_shown_when_the_rest_does_not_come() {
+    let now = Instant::now();
+    let cut = |text: &str| {
+        let mut call = begun(now);
+        sent(&mut call, false);
+        call.handle_bytes(now, &[HEAD, &event(text, "")].concat());
+        call.handle_closed(now, "reset");
+        let mut all = actions(&mut call);
+        assert!(matches!(all.pop(), Some(Action::Failed(AskError::NoNetwork(_)))));
+        assert_eq!(all.pop(), Some(Action::Close));
+        all
+    };
+    let line = |text: &str| Action::Line(text.to_owned());
+    assert_eq!(cut("a long first para"), [line("a long first para")]);
+    assert_eq!(cut("\\n\\n**bo"), [line("**bo")]);
+    // A word that is cut off in a later one is nothing to look at.
+    assert_eq!(cut("first\\nseco"), [line("first")]);
+    assert_eq!(cut(" "), []);
+}
+
+#[test]
+fn a_compressed_answer_is_said_to_be_that() {
+    let now = Instant::now();
+    let run = |response: &[u8], piece: usize| {
+        let mut call = begun(now);
+        sent(&mut call, false);
+        response.chunks(piece).for_each(|bytes| call.handle_bytes(now, bytes));
+        call.handle_closed(now, "closed");
+        match actions(&mut call).pop() {
+            Some(Action::Failed(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    };
+    let labelled = b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n\x0b\x02\x80";
+    let bare = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n\x1f\x8b\x08\0\0\0\0\0";
+    let failed = b"HTTP/1.1 500 No\r\nConnection: close\r\n\r\n\x1f\x8b\x08\0\0\0\0\0";
+    for piece in [1, 2, 3, 1000] {
+        let error = run(labelled, piece);
+        assert!(error.log_cause().starts_with("compressed answer: Content-Encoding: br, though"));
+        let words = "The AI's answer came in a form that this server cannot read.";
+        assert_eq!(error.to_string(), words);
+        let error = run(bare, piece);
+        assert!(error.log_cause().starts_with("compressed answer: it is gzip, without a"));
+        assert_eq!(error.to_string(), words);
+    }
+    // An error is known by its status.
+    let mut call = begun(now);
+    sent(&mut call, false);
+    call.handle_bytes(now, failed);
+    call.handle_closed(now, "closed");
+    assert_eq!(actions(&mut call), [Action::Close]);
+    let refused = String::from_utf8_lossy(failed).replace("500", "403").replace('\u{fffd}', "");
+    assert!(run(refused.as_bytes(), 100).log_cause().starts_with("key refused: HTTP 403"));
+}
+
+#[test]
+fn where_there_is_nothing_the_log_says_what_was_asked_for() {
+    let now = Instant::now();
+    let request = b"POST /v1/v1beta/models/m:x?alt=sse HTTP/1.1\r\n\r\n".to_vec();
+    let mut call = Call::new(now, request, key(), 0);
+    actions(&mut call);
+    call.handle_open(false);
+    call.handle_bytes(now, b"HTTP/1.1 404 No\r\nContent-Length: 9\r\n\r\nnot found");
+    let Some(Action::Failed(error)) = actions(&mut call).pop() else { panic!("no failure") };
+    let cause = "model not found: /v1/v1beta/models/m:x?alt=sse: HTTP 404: not found";
+    assert_eq!(error.log_cause(), cause);
+}
+
+#[test]
+fn a_retry_after_is_the_wait_that_is_told() {
+    let now = Instant::now();
+    let mut call = begun(now);
+    sent(&mut call, false);
+    let response = "HTTP/1.1 429 No\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
+    call.handle_bytes(now, response.as_bytes());
+    let Some(Action::Failed(error)) = actions(&mut call).pop() else { panic!("no failure") };
+    assert_eq!(error.to_string(), "The AI's rate limit is reached. Try again in 7 seconds.");
 }
 
 #[test]
@@ -271,6 +413,8 @@ fn the_first_piece_has_30_seconds_and_the_answer_60() {
     slow.handle_timeout(at(59));
     assert_eq!(actions(&mut slow), []);
     slow.handle_timeout(at(60));
+    // What has come of the first paragraph is not lost.
+    assert_eq!(slow.poll_action(), Some(Action::Line("begun".to_owned())));
     assert!(timed_out(&mut slow));
 
     let mut nowhere = begun(start);

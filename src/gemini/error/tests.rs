@@ -22,7 +22,10 @@ fn an_error_without_a_number_is_known_by_its_name() {
         ("UNAUTHENTICATED", 401),
         ("PERMISSION_DENIED", 403),
         ("NOT_FOUND", 404),
+        ("ABORTED", 409),
         ("RESOURCE_EXHAUSTED", 429),
+        ("CANCELLED", 499),
+        ("UNIMPLEMENTED", 501),
         ("INTERNAL", 500),
         ("UNKNOWN", 500),
         ("UNAVAILABLE", 503),
@@ -56,7 +59,17 @@ fn each_status_has_its_meaning() {
         (404, |e| matches!(e, E::ModelNotFound(_))),
         (413, |e| matches!(e, E::Rejected(_))),
         (429, |e| matches!(e, E::RateLimited(None, _))),
+        (408, AskError::is_retryable),
+        (409, |e| matches!(e, E::Rejected(_))),
+        (499, AskError::is_retryable),
         (500, AskError::is_retryable),
+        (501, |e| matches!(e, E::Unusable(_))),
+        (502, AskError::is_retryable),
+        (519, |e| matches!(e, E::Unusable(_))),
+        (520, AskError::is_retryable),
+        (522, AskError::is_retryable),
+        (524, AskError::is_retryable),
+        (525, |e| matches!(e, E::Unusable(_))),
         (503, AskError::is_retryable),
         (504, AskError::is_retryable),
         (302, |e| matches!(e, E::Unusable(_))),
@@ -106,6 +119,62 @@ fn waits_and_quotas() {
     assert_eq!(day.to_string(), "The AI's quota for today is used up. Try again tomorrow.");
     let minute = quota("GenerateRequestsPerMinutePerProject");
     assert!(matches!(minute, AskError::RateLimited(Some(_), _)));
+}
+
+#[test]
+fn what_passes_by_itself_is_tried_again_by_name_or_number() {
+    for name in ["CANCELLED", "ABORTED", "UNAVAILABLE", "DEADLINE_EXCEEDED"] {
+        for status in [200, 400, 409, 500] {
+            let error = failed(status, &format!(r#"{{"error":{{"status":"{name}"}}}}"#));
+            assert!(error.is_retryable(), "{error:?}");
+            let body = format!(r#"{{"error":{{"code":{status},"status":"{name}"}}}}"#);
+            assert!(failed(status, &body).is_retryable());
+        }
+    }
+    // google.rpc.Code as a number.
+    for code in [1, 4, 14] {
+        assert!(failed(500, &format!(r#"{{"code":{code},"message":"m"}}"#)).is_retryable());
+    }
+}
+
+#[test]
+fn what_waiting_does_not_help_is_said_to_be_so() {
+    let place = r#"{"error":{"code":400,"status":"FAILED_PRECONDITION",
+        "message":"User location is not supported for the API use."}}"#;
+    let error = failed(400, place);
+    let words = "The AI service is not offered in the place where this server is.";
+    assert_eq!(error.to_string(), words);
+    assert!(error.log_cause().starts_with("not offered here: HTTP 400 FAILED_PRECONDITION: User"));
+    let other = r#"{"error":{"code":400,"status":"FAILED_PRECONDITION","message":"m"}}"#;
+    assert!(matches!(failed(400, other), AskError::Rejected(_)));
+
+    let quota = |message: &str, detail: &str| {
+        failed(
+            429,
+            &format!(
+                r#"{{"error":{{"code":429,"status":"RESOURCE_EXHAUSTED","message":"{message}",
+            "details":[{detail},{{"retryDelay":"34s"}}]}}}}"#
+            ),
+        )
+    };
+    let none = "The AI service gives this server's key no quota for its model.";
+    for (message, detail) in [
+        ("Quota exceeded for metric: x/y, limit: 0, model: z\\nPlease retry in 30s.", "{}"),
+        ("limit: 20, model: z\\nlimit: 0", "{}"),
+        ("m", r#"{"violations":[{"quotaValue":"20"},{"quotaValue":"0"}]}"#),
+        ("m", r#"{"reason":"RATE_LIMIT_EXCEEDED","metadata":{"quota_limit_value":"0"}}"#),
+    ] {
+        let error = quota(message, detail);
+        assert_eq!(error.to_string(), none, "{message} {detail}");
+        assert!(error.log_cause().starts_with("no quota at all: HTTP 429"));
+    }
+    for (message, detail) in [
+        ("Quota exceeded for metric: x/y, limit: 10, model: z", "{}"),
+        ("limit: 05 limit: x limit:", "{}"),
+        ("m", r#"{"violations":[{"quotaValue":"20"},{"quotaId":"x"}]}"#),
+    ] {
+        assert!(matches!(quota(message, detail), AskError::RateLimited(Some(_), _)), "{message}");
+    }
 }
 
 #[test]
