@@ -37,7 +37,7 @@ pub enum StartError {
     Nowhere,
     /// A socket that a service manager passed is of no use: a line that says which.
     Passed(String),
-    /// Something that every server needs is not to be had.
+    /// Something that every server needs cannot be had.
     System(&'static str, io::Error),
 }
 
@@ -280,10 +280,10 @@ const FIRST_LISTENER: usize = 1;
 /// How many of them there are.
 pub(super) const MAX_LISTENERS: usize = 7;
 
-/// What a client is told that comes on top of all that fit.
+/// What a client is told when all places are taken.
 pub(super) const FULL: &str = "\x1b[31mServer is full. Try again later.\x1b[0m\n";
 
-/// What a client is told whose address has enough connections.
+/// What a client is told when its address has as many connections as it may.
 pub(super) const TOO_MANY: &str =
     "\x1b[31mToo many connections from your IP. Try again later.\x1b[0m\n";
 
@@ -361,7 +361,7 @@ pub(super) fn adopt(fd: OwnedFd) -> io::Result<std::net::TcpListener> {
     let is_tcp = socket.local_addr()?.as_socket().is_some() && socket.r#type()? == Type::STREAM;
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     let is_listener = socket.is_listener()?;
-    // Where that cannot be asked, to listen again does no harm.
+    // Where that cannot be asked, listening again does no harm.
     #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
     let is_listener = socket.listen(LISTEN_BACKLOG).is_ok();
     if !is_tcp || !is_listener {
@@ -395,7 +395,7 @@ pub(super) fn set_patience(socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-/// Raises the limit on file descriptors as far as it goes. Gives how many clients fit below it.
+/// Raises the limit on file descriptors to its hard limit. Gives how many clients fit below it.
 pub(super) fn raise_descriptor_limit() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

@@ -1,7 +1,7 @@
 //! How a client comes in: whether it may, what a proxy says of it, and its slot.
 //!
-//! Nobody is asked for anything here but a proxy for its header. Who is refused is told why and
-//! closed as politely as any other, but for newcomers whose addresses may not connect at all.
+//! Nobody is asked for anything here but a proxy for its header. Those who are refused are told why
+//! and closed as politely as any other, except newcomers whose addresses may not connect at all.
 
 use std::fmt;
 use std::io::Write as _;
@@ -26,11 +26,11 @@ use crate::rate::AddrKey;
 /// Why somebody cannot come in. `Display` is for the log.
 #[derive(Debug, Clone, Copy)]
 enum Refusal {
-    /// There are as many connections as may be.
+    /// There are as many connections as there may be.
     Full,
     /// Memory is short.
     Memory,
-    /// There are as many of that address as may be.
+    /// There are as many from that address as there may be.
     TooMany,
     /// That address may not connect.
     Forbidden,
@@ -59,7 +59,8 @@ impl fmt::Display for Refusal {
 }
 
 impl Server {
-    /// Lets a client in, or turns it away. Whom a proxy brings is judged when its header has come.
+    /// Lets a client in, or turns it away. Those whom a proxy brings are judged when its header has
+    /// come.
     pub(super) fn admit(&mut self, now: Instant, stream: TcpStream, peer: SocketAddr, tls: bool) {
         let admission = match self.room() {
             Ok(()) if self.config.proxies.contains(peer.ip()) => Ok(Admission::Announced),
@@ -104,7 +105,7 @@ impl Server {
         }
     }
 
-    /// A connection is gone that counted as this.
+    /// A connection that counted as this is gone.
     pub(super) fn discount(&mut self, admission: Admission) {
         match admission {
             Admission::Counted(addr) => self.by_address.close(addr),
@@ -113,7 +114,7 @@ impl Server {
         }
     }
 
-    /// Turns a client away that has no slot yet.
+    /// Turns away a client that has no slot yet.
     fn refuse(
         &mut self,
         now: Instant,
@@ -157,7 +158,7 @@ impl Server {
         if conn.awaits_header() {
             self.timers.set(id, &mut conn.deadline, Some(now + PROXY_HEADER_TIMEOUT));
         } else if conn.handshaking {
-            // Who has begun already, behind a proxy's header, is found out by the next read.
+            // The next read shows who has begun already, behind a proxy's header.
             conn.progress = now;
             self.timers.set(id, &mut conn.deadline, Some(now + TLS_SILENCE));
         } else {
@@ -206,7 +207,7 @@ impl Server {
         }
     }
 
-    /// What a proxy should have said first it has not: closed without another word.
+    /// A proxy has not said what it should have said first: closed without another word.
     pub(super) fn no_header(&mut self, now: Instant, id: ConnId, instead: &str) {
         let Some(conn) = self.conn(id) else { return };
         let ip = conn.peer.ip();
@@ -228,7 +229,7 @@ impl Server {
             .map(|(_, conn)| conn.id)
             .collect();
         for id in forbidden {
-            // Those who have no session yet, or none any more, are no use to tell.
+            // Where there is no session yet, or none any more, there is nobody to tell.
             match self.conn(id).map(|conn| (conn.is_opening(), conn.state)) {
                 Some((true, _)) => self.lose(now, id, CloseReason::Forbidden),
                 Some((false, State::Open)) => self.tell_chat(now, Event::Forbidden { id }),

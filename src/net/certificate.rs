@@ -33,7 +33,7 @@ pub enum CertificateError {
     Empty(&'static str, PathBuf, &'static str),
     /// The key is not that of the certificate.
     Mismatch(PathBuf, PathBuf),
-    /// The key needs a passphrase, for which nobody is there to be asked.
+    /// The key needs a passphrase, and there is nobody to ask for it.
     Encrypted(PathBuf),
     /// The key is of a kind that is not supported.
     Unsupported(PathBuf),
@@ -167,8 +167,8 @@ fn read(
     Ok(Arc::new(config))
 }
 
-/// Clients that check turn away from a certificate whose time is over, or has not come. The others need
-/// not be turned away, too, and it may be this machine's clock that is wrong.
+/// Clients that check will refuse a certificate that has expired or is not valid yet. The others
+/// need not be refused as well, and it may be this machine's clock that is wrong.
 fn warn_if_out_of_date(path: &Path, chain: &[CertificateDer<'_>]) {
     let Some(parsed) = chain.first().and_then(|first| ParsedCertificate::try_from(first).ok())
     else {

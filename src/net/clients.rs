@@ -125,7 +125,7 @@ impl Server {
         self.to_flush.push_back(id);
     }
 
-    /// A read failed. What the peer did wrong below the lines it is told by an alert.
+    /// A read failed. An alert tells the peer what it did wrong below the lines.
     fn input_failed(&mut self, now: Instant, id: ConnId, kind: ErrorKind) {
         let Some(conn) = self.conn(id) else { return };
         let Some(failure) = conn.failure() else {
@@ -240,7 +240,7 @@ impl Server {
             self.outboxes.push(id, &Frame::new(MARK_ANSWER));
         }
         if let Some(columns) = told.columns {
-            // Behind the last column terminals differ: it stays free.
+            // Terminals differ in what they do behind the last column: it stays free.
             let columns = (columns.get() - 1).clamp(*COLUMNS.start(), *COLUMNS.end());
             self.outboxes.set_columns(id, Some(columns));
         }

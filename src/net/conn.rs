@@ -41,7 +41,7 @@ pub(super) enum Admission {
     Counted(AddrKey),
     /// One that was turned away and is told why.
     Refused,
-    /// One that a proxy brings, who has not said yet for whom.
+    /// One that comes from a proxy, which has not said yet whom it brings.
     Announced,
 }
 

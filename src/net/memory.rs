@@ -4,12 +4,13 @@
 //! histories, unfinished lines, TLS, passwords, questions. So nothing can be forgotten, and what is
 //! freed counts at once; the resident memory that the system shows follows only slowly.
 //!
-//! There are two marks. From the lower one on nothing is taken on that can be done without
+//! There are two marks. From the lower one on, nothing is taken on that can be done without
 //! (newcomers, lobbies, prompts, questions), and the lobbies that remember most forget half of it
-//! every second; if that does not bring it to an end within ten, those go whose output or unfinished
-//! lines take the place of newcomers. At the higher mark something goes at once, first that of which
-//! there is most and which has stood still for longest: slow readers, for whom much is held; if they
-//! are not enough, more of what lobbies remember; and if that is not enough, all the others.
+//! every second; if that does not help within ten seconds, those go whose output or unfinished
+//! lines take the place of newcomers. At the higher mark something goes at once, first that of
+//! which there is most and which has stood still for longest: slow readers, for whom much is held;
+//! if they are not enough, more of what lobbies remember; and if that is not enough, all the
+//! others.
 
 use std::time::{Duration, Instant};
 

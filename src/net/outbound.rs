@@ -279,7 +279,7 @@ impl Outbound {
 
     fn keep(&mut self, now: Instant, active: &mut Active) {
         let stage = std::mem::replace(&mut active.stage, Stage::Nothing);
-        // One with something left to read has come to its end, or says what it was not asked.
+        // One with something left to read has come to its end, or says what nobody asked for.
         if let Stage::Open(link, _) = stage
             && self.idle.len() < ASKS_AT_ONCE
             && !link.is_busy()
@@ -339,8 +339,8 @@ fn exchange(now: Instant, active: &mut Active) -> bool {
     happened && !link.is_busy()
 }
 
-/// Random bits for query ids and pauses. Without any there are guessable ones, which the checks of
-/// what comes back still bear.
+/// Random bits for query ids and pauses. Without any there are guessable ones; the checks of what
+/// comes back still hold then.
 fn entropy() -> u64 {
     getrandom::u64().unwrap_or(0)
 }

@@ -14,8 +14,8 @@ use super::server::Server;
 use crate::id::ConnId;
 use crate::limits::{PROBE_INTERVAL, PROBE_PROBES, PROBE_TIMEOUT};
 
-/// When the usual times count again, for whom. The chat asks for no more than one probe of a connection
-/// within that time, so that they are in order and nobody is here twice.
+/// When the usual times count again, and for whom. The chat asks for no more than one probe of a
+/// connection within that time, so that they are in order and nobody is here twice.
 #[derive(Debug, Default)]
 pub(super) struct Probes {
     until: VecDeque<(Instant, ConnId)>,

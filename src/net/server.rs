@@ -474,7 +474,7 @@ impl Server {
         }
     }
 
-    /// Does rounds of password work for a while that goes by how long the turn has been.
+    /// Does rounds of password work, for longer if the turn has been long.
     fn work_on_passwords(&mut self, now: Instant) {
         let clock = read_clock();
         let share = clock.duration_since(now) / PASSWORD_SHARE;

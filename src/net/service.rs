@@ -1,9 +1,9 @@
 //! The service manager's side of the server: the sockets it passed (sd_listen_fds(3)), and what it
-//! is told (sd_notify(3)). systemd's protocols, which others speak, too.
+//! is told (sd_notify(3)). The protocols are systemd's, but others speak them as well.
 //!
 //! Owns the socket to the manager. Never waits for the manager, never fails for its sake after the
-//! start, and does nothing where there is none. The environment is read once, at start, and what it
-//! says to another process is ignored.
+//! start, and does nothing where there is none. The environment is read once, at start, and what is
+//! meant for another process is ignored.
 
 use std::env;
 use std::ffi::{OsStr, OsString};

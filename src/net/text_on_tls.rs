@@ -1,4 +1,5 @@
-//! Those who speak no TLS on the port for it: one readable line of what to do instead, and a close.
+//! Those who do not speak TLS on the TLS port: one readable line of what to do instead, and a
+//! close.
 //!
 //! They are known by their first bytes, or by having none: who speaks TLS speaks first. It is a
 //! mistake and no refusal, so that nobody is banned for it. What a proxy asks for itself is left
@@ -14,7 +15,7 @@ use crate::chat::render;
 use crate::id::ConnId;
 
 impl Server {
-    /// The first bytes of this client are no TLS.
+    /// The first bytes of this client are not TLS.
     pub(super) fn no_tls(&mut self, now: Instant, id: ConnId, first: &[u8]) {
         let protocol = Protocol::of_first_bytes(first);
         let Some(conn) = self.conn(id) else { return };
@@ -32,8 +33,8 @@ impl Server {
         self.advise(now, id, protocol);
     }
 
-    /// Nothing has come of this client for [`crate::limits::TLS_SILENCE`]. A port that was tried, or
-    /// somebody who waits to be greeted.
+    /// Nothing has come from this client for [`crate::limits::TLS_SILENCE`]. Somebody who tries
+    /// ports, or who waits to be greeted.
     pub(super) fn break_silence(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
         if self.config.proxies.contains(conn.peer.ip()) {

@@ -113,7 +113,7 @@ impl TlsSession {
     /// is. To be called only when nothing waits to be sent.
     ///
     /// # Errors
-    /// There is no encrypting any more: the keys are used up, or the peer did something wrong.
+    /// Nothing can be encrypted any more: the keys are used up, or the peer did something wrong.
     pub fn encrypt(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, Broken> {
         let mut data = Vec::new();
         for slice in slices {
@@ -204,7 +204,7 @@ impl TlsSession {
                 }
             }
             self.incoming.drain(..discard.min(self.incoming.len()));
-            // After an error there may be an alert to take out, but rustls must not be let at input
+            // After an error there may be an alert to take out, but rustls must not be given input
             // again, neither the same nor none: it panics over both (seen with 0.23.46).
             if done || (self.failed.is_some() && !self.tls.wants_write()) {
                 break;

@@ -85,7 +85,7 @@ impl Transport {
     }
 
     /// Takes bytes that were read from the socket already, before it was this stream's turn. Gives
-    /// back what of them is the peer's plaintext as it stands, or no TLS.
+    /// back those that are the peer's plaintext as it stands, or not TLS.
     pub(super) fn give_back(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         let begins = !bytes.is_empty();
         match &mut self.tls {
