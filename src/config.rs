@@ -128,7 +128,7 @@ pub struct BaseUrl {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// What comes before the paths of the service, without a slash at its end.
+    /// What comes before the paths of the service, without a slash or its version at the end.
     pub path: String,
 }
 
@@ -167,6 +167,9 @@ impl FromStr for BaseUrl {
         if host.is_empty() || !(https || loopback || host == "localhost") {
             return Err(());
         }
+        // Often given with the service's version, which its paths have.
+        let path = path.trim_end_matches('/');
+        let path = path.strip_suffix("/v1beta").or(path.strip_suffix("/v1")).unwrap_or(path);
         let path = path.trim_end_matches('/').to_owned();
         Ok(Self { https, host: host.to_owned(), port, path })
     }
@@ -326,6 +329,11 @@ impl Gemini {
     fn parse(vars: &Vars<'_>) -> Result<Self, ConfigError> {
         let key = match vars.get("GEMINI_API_KEY") {
             // It becomes the value of a header (RFC 9110, section 5.5).
+            Some(key) if key.contains(['"', '\'']) => {
+                let allowed = "printable characters without spaces; its quotes are part of it, as \
+                               docker's --env-file has it: leave them out";
+                return Err(ConfigError::Value("GEMINI_API_KEY", None, allowed.to_owned()));
+            }
             Some(key) if key.bytes().all(|b| b.is_ascii_graphic()) => Some(Secret(key)),
             Some(_) => {
                 let allowed = "printable characters without spaces".to_owned();
@@ -669,6 +677,23 @@ mod tests {
         let full = url("https://example.com:8443/a/b/").unwrap();
         assert_eq!((full.https, &*full.host, full.port), (true, "example.com", 8443));
         assert_eq!(full.path, "/a/b");
+        for (given, path) in [
+            ("", ""),
+            ("/v1beta", ""),
+            ("/v1beta/", ""),
+            ("/v1", ""),
+            ("/v1//", ""),
+            ("//v1beta", ""),
+            ("/v1/account/gateway", "/v1/account/gateway"),
+            ("/v1/account/v1beta/", "/v1/account"),
+            ("/gemini/v1", "/gemini"),
+            ("/apiv1", "/apiv1"),
+            // For one whose paths begin so.
+            ("/v1/v1beta", "/v1"),
+            ("/v1beta2", "/v1beta2"),
+        ] {
+            assert_eq!(url(&format!("https://example.com{given}")).unwrap().path, path, "{given}");
+        }
         assert_eq!(url("https://example.com").unwrap().port, 443);
         assert_eq!(url("http://127.0.0.1").unwrap().port, 80);
         assert_eq!(url("http://[::1]:9").unwrap().host, "::1");

@@ -82,6 +82,18 @@ fn a_value_that_cannot_be_read_stops_the_start_with_one_line_that_names_it() {
     let key = run(&["--check"], &[("GEMINI_API_KEY", "my secret")], "");
     assert_eq!(key.status.code(), Some(1));
     assert!(!text(&key.stderr).contains("secret"));
+    // In the file quotes are taken off; in the environment they are what somebody forgot.
+    for quoted in ["\"my-secret\"", "'my-secret'", "my-secret\""] {
+        for args in [&["--check"][..], &[]] {
+            let key = run(args, &[("GEMINI_API_KEY", quoted)], "");
+            assert_eq!(key.status.code(), Some(1));
+            let said = text(&key.stderr);
+            assert!(said.starts_with("GEMINI_API_KEY: ") && said.contains("quotes"), "{said}");
+            assert!(said.lines().count() == 1 && !said.contains("secret"), "{said}");
+        }
+    }
+    let key = run(&["--check"], &[], "GEMINI_API_KEY=\"my-secret\"\n");
+    assert_eq!(key.status.code(), Some(0), "{}", text(&key.stderr));
     let log = run(&["--check"], &[("CHAT_LOG_FILE", "/nowhere/at/all.log")], "");
     assert!(text(&log.stderr).starts_with("CHAT_LOG_FILE: cannot write /nowhere/at/all.log"));
     let off = run(&["--check"], &[("CHAT_LISTEN", "off"), ("CHAT_TLS_LISTEN", "off")], "");
