@@ -335,7 +335,7 @@ impl Chat {
         Some(current)
     }
 
-    /// `/ai stop`: by who asked, or by the lobby's creator.
+    /// `/ai stop`: by the one who asked, or by the lobby's creator.
     fn ask_stop(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
         let Some(user) = self.user(id) else { return };
         let (at, name) = (user.lobby, user.name.clone());

@@ -82,7 +82,7 @@ impl Command<'_> {
 /// Why a line that starts with `/` is no command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CommandError<'a> {
-    /// There is no command of that name. What stands behind it may be a password: only the name is
+    /// There is no command of that name. What follows it may be a password: only the name is
     /// repeated.
     Unknown(&'a str),
     /// An argument is missing or wrong: the command and the arguments it takes.

@@ -2,9 +2,9 @@
 //!
 //! Sans-I/O: [`Chat::handle`] is given the time and what happened, and pushes what people are to
 //! see straight into their outboxes. The rare things it cannot do itself (hash a password, close a
-//! connection, ask the assistant's service) are asked for through [`Chat::poll_request`]; the caller drains those after every
-//! `handle`, and keeps a connection's further lines back until its password job is answered.
-//! [`Chat::poll_timeout`] says when to send [`Event::Timeout`].
+//! connection, ask the assistant's service) are asked for through [`Chat::poll_request`]; the caller
+//! drains those after every `handle`, and keeps a connection's further lines back until its password
+//! job is answered. [`Chat::poll_timeout`] says when to send [`Event::Timeout`].
 //!
 //! Knows no socket, clock, thread or random source. A session that is gone is gone at once: events
 //! that name it later do nothing.
@@ -275,8 +275,8 @@ pub struct Chat {
     names: HashMap<Rc<str>, ConnId>,
     lobbies: Lobbies,
     timers: Timers<Timer>,
-    /// At most two for each connection, which waits for its password or is gone, and is probed, and
-    /// one for each question under way.
+    /// At most two for each connection (a password or the close, and a probe), and one for each
+    /// question under way.
     requests: VecDeque<Request>,
     /// The rate limits of users who left, for when they are back.
     departed: Expiring<(AddrKey, Rc<str>), Windows>,
@@ -351,7 +351,7 @@ impl Chat {
         self.short_of_memory = short;
     }
 
-    /// Tells a user that what it wants is not to be had while memory is short. True if that is so.
+    /// Tells a user that what it wants cannot be had while memory is short. True if that is so.
     fn refuse_short_of_memory(&self, id: ConnId, out: &mut Outboxes) -> bool {
         if self.short_of_memory {
             out.push(id, &render::error("The server is short of memory. Try again later."));

@@ -34,7 +34,8 @@ const RESERVED: &[&str] = &[
 /// would be taken for the lobby where everybody starts.
 const RESERVED_LOBBIES: &[&str] = &["server", "system", "lobby", "dm", super::GENERAL];
 
-/// Names shorter than this have too little to look like: they are reserved only as they are read.
+/// Names shorter than this are too short to look like others: they are reserved only as they are
+/// read.
 const ALIKE_LETTERS: usize = 4;
 
 /// Why a name cannot be had. `Display` is what the user is told.

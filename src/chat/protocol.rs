@@ -47,7 +47,7 @@ pub fn begins_tls(bytes: &[u8]) -> bool {
 }
 
 impl Protocol {
-    /// From the first bytes on the port for TLS, which begin no TLS.
+    /// From the first bytes on the TLS port, which do not begin TLS.
     #[must_use]
     pub fn of_first_bytes(bytes: &[u8]) -> Option<Self> {
         if bytes.starts_with(PROXY_SIGNATURE) {

@@ -67,7 +67,7 @@ impl Chat {
     }
 
     /// Tells a newcomer, who has this seat, of those who were there before: some of them by name,
-    /// since a large lobby is not to be gone through for everybody who comes.
+    /// since going through a large lobby for everybody who comes would cost too much.
     fn tell_who_is_here(&self, at: LobbyId, id: ConnId, seat: usize, out: &mut Outboxes) {
         let Some(others) = self.lobbies.get(at).and_then(|lobby| lobby.members.get(..seat)) else {
             return;
@@ -135,7 +135,8 @@ impl Chat {
         out: &mut Outboxes,
     ) -> bool {
         let Some(lobby) = self.lobbies.get_mut(at) else { return false };
-        // Who came and went before anybody was told, or went and came back, is not worth a word.
+        // Those who came and went before anybody was told, or went and came back, are not worth a
+        // word.
         if lobby.crowd(way.opposite()).retract(id) {
             return false;
         }

@@ -40,7 +40,7 @@ impl Chat {
             let farewell = render::success("Disconnecting from server. Goodbye!");
             return self.dismiss(now, id, CloseReason::Quit, Some(&farewell), out);
         }
-        // What is no command only shows what would be one.
+        // A line that is no command only shows which one may have been meant.
         let looks = match &command {
             Some(Ok(command)) => command.only_shows(),
             Some(Err(_)) => true,
@@ -59,8 +59,8 @@ impl Chat {
         }
     }
 
-    /// Whether the user may send a line now; one that only `looks` has a budget of its own. If not, the
-    /// first one is refused with a word, and the others are counted.
+    /// Whether the user may send a line now; one that only `looks` has a budget of its own. If not,
+    /// the first one is refused with a notice, and the others are counted.
     fn within_rate(&mut self, now: Instant, id: ConnId, looks: bool, out: &mut Outboxes) -> bool {
         let (limit, span) = (self.settings.messages_per_window, self.settings.rate_window);
         let Some(user) = self.user_mut(id) else { return false };
@@ -181,7 +181,7 @@ impl Chat {
                 };
                 out.push(id, &render::success(reply));
             }
-            // Done before the rate limit, which it is not under.
+            // Done before the rate limit, to which it is not subject.
             Command::Quit => {}
         }
     }
@@ -205,7 +205,8 @@ impl Chat {
         }
     }
 
-    /// Nobody has this name; who has one like it, first of those in the same lobby, is meant perhaps.
+    /// Nobody has this name. Perhaps somebody with a similar one was meant, above all somebody in
+    /// the same lobby.
     fn user_not_found(&self, id: ConnId, name: &str, out: &mut Outboxes) {
         let Some(lobby) = self.user(id).and_then(|user| self.lobbies.get(user.lobby)) else {
             return;

@@ -69,7 +69,7 @@ pub(super) struct Refused {
     pub(super) others: u64,
     /// When the last of all came.
     pub(super) last: Instant,
-    /// When it is looked whether they are to be told of.
+    /// When to look whether they have to be told of.
     pub(super) deadline: Option<Instant>,
 }
 
