@@ -1,8 +1,8 @@
 //! What an operator may set: environment variables and a `.env` file, parsed once into types.
 //!
-//! The environment wins over the file; an empty value is as good as none. A value that cannot be
-//! read is an error that names the variable and says what is allowed. Opens no socket and reads no
-//! file but `.env`.
+//! The environment wins over the file; an empty value counts as none. A value that cannot be read
+//! is an error that names the variable and says what is allowed. Opens no socket and reads no file
+//! but `.env`.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -185,7 +185,7 @@ pub enum ConfigError {
     /// A line of the `.env` file, by its number, is not of the form it should have. The line itself
     /// is not shown: it may hold the key.
     File(PathBuf, usize),
-    /// A line of the `.env` file is for a setting of this name, which there is not.
+    /// A line of the `.env` file is for a setting of this name, which does not exist.
     Unknown(PathBuf, String),
     /// The `.env` file cannot be read, and why.
     Unreadable(PathBuf, String),

@@ -66,8 +66,8 @@ pub const REPEATED_CHARS: usize = 32;
 pub const PASSWORD_FAILURES: usize = 3;
 /// The span in which wrong passwords are counted, and how long a lock-out lasts.
 pub const PASSWORD_WINDOW: Duration = Duration::from_secs(60);
-/// Commands that only show something, and lines that are none, answered within the span of the rate
-/// limit; they have no share in what may be said.
+/// Commands that only show something, and lines that are no commands, answered within the span of
+/// the rate limit; they have no share in what may be said.
 pub const LOOKS_PER_WINDOW: usize = 20;
 /// Refused lines that no other follows for this long are accounted for.
 pub const REFUSED_QUIET: Duration = Duration::from_secs(10);
@@ -215,8 +215,9 @@ pub const SOCKET_SEND_BUFFER: usize = 64 * 1024;
 /// Linux: output that the kernel takes of one client and has not sent yet. What is on its way may fill
 /// the send buffer, but a client that reads nothing makes the kernel hold little more than this.
 pub const SOCKET_NOT_SENT: u32 = 16 * 1024;
-/// The kernel's receive buffer of one client (doubled, too). Without a bound who sends faster than is
-/// read makes the kernel hold some 128 KiB, and megabytes once it was read from for a while.
+/// The kernel's receive buffer of one client (doubled, too). Without a bound, a client that sends
+/// faster than it is read makes the kernel hold some 128 KiB, and megabytes once it has been read
+/// from for a while.
 pub const SOCKET_RECEIVE_BUFFER: usize = 16 * 1024;
 /// Keep-alive: first probe after this much silence, then probes this far apart, then this many.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -285,7 +286,7 @@ pub const DNS_NEGATIVE_TTL: std::ops::RangeInclusive<Duration> =
 pub const DNS_RECORDS: usize = 128;
 /// Aliases (CNAME records) followed from a name to its addresses.
 pub const DNS_ALIASES: usize = 16;
-/// Addresses of one family that are used of one reply.
+/// Addresses of one family that are used from one reply.
 pub const DNS_ADDRESSES: usize = 16;
 /// How often, at most, the resolver's files are looked at for changes.
 pub const RESOLVER_FILES_INTERVAL: Duration = Duration::from_secs(5);
@@ -326,7 +327,7 @@ const _: () = {
     let least = MIN_SEND_QUEUE_BYTES;
     assert!(input_pause_bytes(least) + max_reply_bytes(least) + MAX_RENDERED_MESSAGE < least);
 };
-// Who is silent is told so before the handshake has taken too long.
+// A silent client is told so before the handshake has taken too long.
 const _: () = assert!(TLS_SILENCE.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
 const _: () = assert!(PROBE_TIMEOUT.as_millis() < PROBE_INTERVAL.as_millis());
 // With the default bound a whole history is replayed, colours included.
@@ -349,7 +350,7 @@ const _: () = {
 mod tests {
     use super::*;
 
-    /// What users are promised, as plain numbers: who changes one changes the contract.
+    /// What users are promised, as plain numbers: whoever changes one changes the contract.
     #[test]
     fn the_contract() {
         let secs = Duration::from_secs;

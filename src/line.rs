@@ -1,7 +1,7 @@
 //! Bytes to lines: line endings, over-long lines in constant memory, telnet negotiation.
 //!
-//! A line ends with LF, CR LF, CR NUL (RFC 854) or CR alone. A CR ends it at once: who sends nothing
-//! else waits for the answer; what belongs to that CR is taken when it comes.
+//! A line ends with LF, CR LF, CR NUL (RFC 854) or CR alone. A CR ends it at once: a client that
+//! sends nothing else is waiting for the answer; what belongs to that CR is taken when it comes.
 //!
 //! Telnet commands are consumed and ignored but for two: DO TIMING-MARK, which telnet sends after an
 //! interrupt, and until whose answer it shows nothing more (RFC 860), and the size of a window

@@ -5,7 +5,7 @@
 //! `refused ADDRESS - reason`.
 //!
 //! The file is opened and written without waiting for whoever reads it: a FIFO that nobody reads
-//! keeps what its buffer takes, and what comes then is lost, and that is told.
+//! keeps what its buffer takes; what comes after that is lost, and standard error says so.
 
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
@@ -46,7 +46,7 @@ pub fn reopen() -> Option<io::Result<()>> {
     Some(new.map(|new| *file = Some(new)))
 }
 
-/// Whether the log could be appended to this file, which is not made for it.
+/// Whether the log could be appended to this file; it is not created.
 ///
 /// # Errors
 /// It could not.
@@ -73,7 +73,7 @@ fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
     }
 }
 
-/// Standard error and perhaps a file. That one of them fails does not keep a line from the other.
+/// Standard error and perhaps a file. A failure of one does not keep lines from the other.
 struct Logger {
     level: LevelFilter,
     file: Mutex<Option<LogFile>>,
@@ -114,7 +114,7 @@ impl LogFile {
         Ok(Self { path, file, failing: false, torn: false })
     }
 
-    /// Appends a line. That it cannot be written is told on standard error, once until it can be.
+    /// Appends a line. If it cannot be written standard error says so, once until it can be.
     fn append(&mut self, line: &str) {
         let end: &[u8] = if self.torn { b"\n" } else { b"" };
         let result = self.write(end).and_then(|()| self.write(line.as_bytes()));

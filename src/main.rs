@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes to standard output. That nobody reads it is no reason to fail.
+/// Writes to standard output. It is no failure if nobody reads it.
 fn print(text: &str) -> ExitCode {
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

@@ -3,9 +3,9 @@
 //! What is said is placed once, in the text of the *round*, and everybody who gets it holds a range
 //! of that text; what follows on directly only makes the range longer. So a message to a thousand
 //! people is rendered once, copied nowhere and allocates nothing, and all that a turn of the loop
-//! says to somebody leaves as one piece. Who has another width, other line ends or no colours reads
-//! another text of the same round (`view`). A round ends when nobody holds any of it; a slow client
-//! that would make it last gets a copy of what it has not received ([`Outboxes::keep`]).
+//! says to somebody leaves as one piece. Clients with another width, other line ends or no colours
+//! read another text of the same round (`view`). A round ends when nobody holds any of it; a slow
+//! client that would make it last gets a copy of what it has not received ([`Outboxes::keep`]).
 //!
 //! A push never fails and never closes anything: a client that is past its bound is *doomed*, gets
 //! nothing more, and is listed for the loop to close. The prompt is erased before the first piece of
@@ -289,9 +289,9 @@ impl Outboxes {
         }
     }
 
-    /// The same after a line that the client has ended. If its prompt is all that it is answered, the
-    /// line is not erased before it: there is nothing on it, and rlwrap, which takes what stands
-    /// behind the last line end for its prompt, would show the next letter twice.
+    /// The same after a line that the client has ended. If the prompt is the whole answer, the line
+    /// is not erased before it: there is nothing on it, and rlwrap, which takes what stands behind
+    /// the last line end for its prompt, would show the next letter twice.
     pub fn line_ended(&mut self, id: ConnId) {
         let Some(outbox) = self.boxes.get_mut(id) else { return };
         match outbox.prompt {

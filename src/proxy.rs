@@ -54,8 +54,8 @@ impl HeaderDecoder {
             Some(b'P') => LONGEST_VERSION_1,
             _ => MAX_PROXY_HEADER_BYTES,
         };
-        // What family a proxy names that speaks for itself is to be ignored (the specification, 2.2);
-        // the parser would have it agree with the addresses.
+        // The family that a proxy names when it speaks for itself is to be ignored (the
+        // specification, 2.2); the parser would have it agree with the addresses.
         if let [b'\r', .., LOCAL, family] = self.bytes.get_mut(..14).unwrap_or_default() {
             *family = 0;
         }

@@ -137,7 +137,7 @@ impl Tunnel {
         let mut rest = bytes;
         match self.http.next_part(&mut rest) {
             Ok(None) => Reply::Unfinished,
-            // Who serves TLS says nothing before the client's hello: these are not its bytes.
+            // A TLS server says nothing before the client's hello: these are not its bytes.
             Ok(Some(Part::Head(head))) if head.status / 100 == 2 && !rest.is_empty() => {
                 Reply::Refused("it said more than that there is a tunnel".to_owned(), false)
             }
@@ -192,7 +192,7 @@ fn authorization(user: &str) -> Option<Secret> {
 }
 
 /// Whether a host is reached without the proxy, as curl reads the list: names and all below them,
-/// addresses, networks, or `*` for all. What is nothing of these matches nothing.
+/// addresses, networks, or `*` for all. Anything else matches nothing.
 fn is_exempt(list: &str, host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let ip = host.parse::<IpAddr>().ok();

@@ -98,13 +98,13 @@ pub enum AskError {
     Compressed(Cause),
     /// The service is not offered in the country of the server's address.
     NotServed(Cause),
-    /// The key may use this model not at all: a quota of 0.
+    /// The key may not use this model at all: a quota of 0.
     NoQuota(Cause),
     /// There is no such model, or no longer.
     ModelNotFound(Cause),
     /// The service has a failure or too much to do; it may be different in a moment.
     Overloaded(Cause),
-    /// The service takes the request for a bad one.
+    /// The service considers the request a bad one.
     Rejected(Cause),
 }
 

@@ -58,7 +58,7 @@ impl<'a> Fault<'a> {
 
     /// From the body of a response whose status says that it is an error: also text, and pages.
     pub(super) fn of_text(body: &'a [u8]) -> Self {
-        // Where it was cut the key may be cut, too, and would not be known.
+        // Where it was cut the key may be cut as well, and would not be recognised.
         let body = if body.len() < MAX_ERROR_BODY_BYTES { body } else { &[] };
         let text = String::from_utf8_lossy(body);
         // ASCII letters are as long in either case.
