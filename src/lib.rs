@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod chat;
+pub mod clock;
 pub mod config;
 pub mod count;
 pub mod dns;

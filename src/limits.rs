@@ -58,6 +58,8 @@ pub const CROWD_WINDOW: Duration = Duration::from_secs(1);
 pub const OTHERS_NAMED: usize = 10;
 /// Columns of the line that says who is there.
 pub const OTHERS_COLUMNS: usize = 79;
+/// After so long without a message the next one comes below the time of day.
+pub const PAUSE: Duration = Duration::from_secs(5 * 60);
 /// Names that one that is not found is compared with, to suggest the nearest.
 pub const NEAREST_CANDIDATES: usize = 1000;
 /// Characters that are repeated of what an error is about.

@@ -165,10 +165,11 @@ fn start_lines(config: &Config, server: &Server) -> String {
     };
     let tls_line = tls_line(config, tls.as_deref());
     format!(
-        "{banner}Port: {}\nLobby: {}\nProtocol: {protocol}\n{tls_line}{}\n\
+        "{banner}Port: {}\nLobby: {}\nTime zone: {}\nProtocol: {protocol}\n{tls_line}{}\n\
          >> Server ready - Waiting for connections...\n",
         plain.or(tls).unwrap_or_default(),
         chat::GENERAL,
+        server.zone_name().escape_debug(),
         ai_line(config, server.has_assistant()),
     )
 }

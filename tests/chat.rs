@@ -92,7 +92,7 @@ fn the_prompt_is_erased_before_and_drawn_after_what_comes() {
         raw.extend(alice.take_raw());
     }
     assert!(raw.starts_with(b"\r\x1b[K"), "{raw:?}");
-    assert_eq!(plain(&raw), "[@_@] bob [just now]\n  ╰─> hi\n> ");
+    assert_eq!(common::below_clock(&plain(&raw)), "[@_@] bob [just now]\n  ╰─> hi\n> ");
     // An empty line: the prompt again, nothing else. There is nothing to erase.
     alice.send("");
     let mut raw = Vec::new();
@@ -118,7 +118,7 @@ fn without_colours_a_script_reads_clean_lines() {
     let raw = alice.read_raw_to_end();
     assert!(!raw.contains(&0x1b));
     assert_eq!(
-        String::from_utf8(raw).unwrap(),
+        common::below_clock(&String::from_utf8(raw).unwrap()),
         "[@_@] alice [just now]\n  ╰─> one\n[@_@] bob [just now]\n  ╰─> two\n\
          Disconnecting from server. Goodbye!\n"
     );

@@ -127,14 +127,15 @@ fn a_port_in_use_is_told_in_one_line() {
 
 #[test]
 fn the_start_up_lines() {
-    let server = Server::with(&[("CHAT_LISTEN", "[::]:0")]);
+    let server = Server::with(&[("CHAT_LISTEN", "[::]:0"), ("TZ", "<+0545>-5:45")]);
     let lines: Vec<_> = server.start_lines.lines().collect();
     let port = server.addr.port();
     assert_eq!(
-        lines[lines.len() - 5..],
+        lines[lines.len() - 6..],
         [
             &format!("Port: :{port}"),
             "Lobby: general",
+            "Time zone: <+0545>-5:45",
             "Protocol: TCP",
             "[!] AI features disabled (no API key)",
             ">> Server ready - Waiting for connections...",

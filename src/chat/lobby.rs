@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::assistant::Asks;
 use super::crowd::{Crowd, Way};
 use super::name::fold;
+use crate::clock::ClockTime;
 use crate::gemini::Conversation;
 use crate::id::ConnId;
 use crate::limits::{HISTORY_BYTES, HISTORY_MESSAGES, MAX_LOBBIES, MAX_LOBBIES_PER_CREATOR};
@@ -30,6 +31,8 @@ pub(super) struct Entry {
     pub(super) at: Instant,
     pub(super) picture: &'static str,
     pub(super) sender: Rc<str>,
+    /// The time of day, if it stands above the message.
+    pub(super) clock: Option<ClockTime>,
     /// Whose name is on it, if anybody's.
     pub(super) tagged: Option<Rc<str>>,
     pub(super) text: String,
@@ -144,6 +147,8 @@ pub(super) struct Lobby {
     /// What the prompt of those who are here says, if not the usual.
     pub(super) prompt_text: Option<PromptText>,
     pub(super) history: History,
+    /// When something was last said here.
+    pub(super) last_said: Option<Instant>,
     arrivals: Crowd,
     departures: Crowd,
     /// When the oldest message is forgotten.
@@ -268,6 +273,7 @@ impl Lobbies {
             members: Vec::new(),
             prompt_text: None,
             history: History::default(),
+            last_said: None,
             arrivals: Crowd::default(),
             departures: Crowd::default(),
             history_deadline: None,
@@ -305,7 +311,14 @@ mod tests {
     use super::*;
 
     fn entry(at: Instant, text: &str) -> Entry {
-        Entry { at, picture: "[@_@]", sender: "alice".into(), tagged: None, text: text.into() }
+        Entry {
+            at,
+            picture: "[@_@]",
+            sender: "alice".into(),
+            clock: None,
+            tagged: None,
+            text: text.into(),
+        }
     }
 
     #[test]

@@ -35,6 +35,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::clock::{WallClock, Zone};
 use crate::gemini::Conversation;
 use crate::id::{ConnId, Slots};
 use crate::limits::{FORGET_INTERVAL, PASSWORD_FAILURES, PASSWORD_WINDOW};
@@ -285,6 +286,7 @@ pub struct Chat {
     forget_deadline: Option<Instant>,
     refusal_log: RefusalLog,
     assistant: Assistant,
+    wall_clock: WallClock,
     welcome: Frame,
     /// The message that is being said: kept for its room.
     message: Frame,
@@ -308,6 +310,7 @@ impl Chat {
             forget_deadline: None,
             refusal_log: RefusalLog::default(),
             assistant: Assistant::default(),
+            wall_clock: WallClock::new(Zone::utc()),
             welcome: render::welcome(),
             message: Frame::default(),
             short_of_memory: false,
@@ -344,6 +347,24 @@ impl Chat {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    /// The clock on the wall, whose time stands above messages after a pause: another zone's than UTC.
+    /// It has to be set before it shows anything.
+    pub fn set_zone(&mut self, zone: Zone) {
+        self.wall_clock = WallClock::new(zone);
+    }
+
+    /// Where that clock hangs.
+    #[must_use]
+    pub fn zone(&self) -> &Zone {
+        self.wall_clock.zone()
+    }
+
+    /// Sets it: it is `now`, and so many seconds since the beginning of 1970. Until it is set again it
+    /// goes on by itself.
+    pub fn set_wall_clock(&mut self, now: Instant, unix_secs: i64) {
+        self.wall_clock.set(now, unix_secs);
     }
 
     /// While memory is short there are no new lobbies, prompts and questions.

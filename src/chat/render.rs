@@ -196,10 +196,13 @@ pub(super) fn not_sent(lines: u64) -> Frame {
 const ARROW: &str = "╰─>";
 const ARROW_COLUMNS: usize = 6;
 
-/// Writes a message as a lobby sees it, said this long ago.
+/// Writes a message as a lobby sees it, said this long ago; after a pause below the time of day.
 pub(super) fn message(out: &mut Frame, entry: &Entry, age: Duration) {
     let Entry { picture, sender, text, .. } = entry;
     // Nothing that is written to here can fail.
+    if let Some(clock) = entry.clock {
+        let _ = writeln!(out, "{DIM}── {clock} ──{RESET}");
+    }
     let _ = write!(out, "{CYAN}{picture}{RESET} {BOLD}{sender}{RESET} ");
     let _ = match &entry.tagged {
         Some(tagged) => write!(out, "{MAGENTA}@{tagged}{RESET}"),
@@ -493,6 +496,7 @@ mod tests {
                 at: now,
                 picture: "[@_@]",
                 sender: "alice".into(),
+                clock: None,
                 tagged: None,
                 text: format!("number {n}"),
             })

@@ -9,7 +9,9 @@ use super::render::NotFound;
 use super::user::Refused;
 use super::{Chat, CloseReason, Timer, marks, picture, render};
 use crate::id::ConnId;
-use crate::limits::{LOOKS_PER_WINDOW, MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, REFUSED_QUIET};
+use crate::limits::{
+    LOOKS_PER_WINDOW, MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, PAUSE, REFUSED_QUIET,
+};
 use crate::line::Line;
 use crate::outbox::Outboxes;
 use crate::rate::wait_secs;
@@ -132,7 +134,11 @@ impl Chat {
         let (at, picture, sender) = (user.lobby, user.picture, user.name.clone());
         let Some(lobby) = self.lobbies.get_mut(at) else { return };
         let text = lobby.history.copy(text);
-        let entry = Entry { at: now, picture, sender, tagged, text };
+        let is_pause = |last| now.saturating_duration_since(last) >= PAUSE;
+        let clock =
+            if lobby.last_said.is_none_or(is_pause) { self.wall_clock.at(now) } else { None };
+        lobby.last_said = Some(now);
+        let entry = Entry { at: now, picture, sender, clock, tagged, text };
         self.message.clear();
         render::message(&mut self.message, &entry, Duration::ZERO);
         lobby.history.push(entry);

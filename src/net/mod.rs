@@ -4,7 +4,8 @@
 //! `server` is the loop, `conn` one client's life, `accept` and `admission` how clients come in,
 //! `transport` what a connection speaks below its lines, with `tls` and its `certificate`, and
 //! `text_on_tls` what those hear who do not speak that. `memory` is the ceiling on what all of them
-//! hold, `machine` what the system says of that, `probe` looks whether somebody is still there.
+//! hold, `machine` what the system says of that, `probe` looks whether somebody is still there, `local_time`
+//! is the clock on its wall.
 //! `outbound`, `dial`, `link` and `lookups` are the sockets of the assistant and the resolver, `files`
 //! what that reads, `service` the way to a service manager.
 
@@ -16,6 +17,7 @@ mod conn;
 mod dial;
 mod files;
 mod link;
+mod local_time;
 mod lookups;
 mod machine;
 mod memory;

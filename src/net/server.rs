@@ -20,6 +20,7 @@ use slab::Slab;
 use super::accept::{self, Acceptor, Sockets, StartError};
 use super::certificate::Certificate;
 use super::conn::{Conn, State};
+use super::local_time::{self, unix_secs};
 use super::machine::{default_ceiling, resident_kib};
 use super::memory::{Heap, Memory};
 use super::outbound::{Assistant, Outbound, Said};
@@ -204,6 +205,8 @@ impl Server {
     /// system lacks something.
     pub fn bind(config: &Config, heap: Heap) -> Result<Self, StartError> {
         let passed = service::passed_sockets()?;
+        let mut chat = Chat::new(config.chat.clone());
+        chat.set_zone(local_time::zone());
         let poll = Poll::new().map_err(|e| StartError::System("poll", e))?;
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
             .map_err(|e| StartError::System("signals", e))?;
@@ -231,7 +234,7 @@ impl Server {
             most_conns: 0,
             give_back: None,
             outboxes: Outboxes::new(config.send_queue_bytes),
-            chat: Chat::new(config.chat.clone()),
+            chat,
             jobs: Jobs::default(),
             timers: Timers::default(),
             ready: VecDeque::new(),
@@ -268,6 +271,12 @@ impl Server {
     #[must_use]
     pub fn has_assistant(&self) -> bool {
         self.outbound.is_some()
+    }
+
+    /// What the zone is called that times are shown in.
+    #[must_use]
+    pub fn zone_name(&self) -> &str {
+        self.chat.zone().name()
     }
 
     /// Serves until a signal ends it.
@@ -307,6 +316,7 @@ impl Server {
 
     fn turn(&mut self, now: Instant, events: &Events) -> Option<Ended> {
         let mut ended = None;
+        self.chat.set_wall_clock(now, unix_secs());
         for event in events {
             if event.token() == SIGNALS {
                 ended = ended.or(self.take_signals(now));

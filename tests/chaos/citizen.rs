@@ -242,6 +242,9 @@ impl Citizen {
             self.head = Some(head);
             return Ok(());
         }
+        if line.starts_with("── ") && line.ends_with(" ──") && line.chars().count() == 15 {
+            return Ok(());
+        }
         // Who was there already, told to whoever came.
         if line.contains(" other is here: ") || line.contains(" others are here: ") {
             return if self.next_own == 0 { Ok(()) } else { Err("nobody has come") };

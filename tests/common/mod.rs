@@ -18,6 +18,19 @@ use std::time::{Duration, Instant};
 /// How long anything may take that should happen at once: generous, since machines are busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Whether this is the line that stands above a message after a pause: `── Thu 14:05 ──`.
+pub fn is_clock(line: &str) -> bool {
+    let shown = line.strip_prefix("── ").and_then(|line| line.strip_suffix(" ──"));
+    shown.is_some_and(|shown| shown.len() == "Thu 14:05".len() && shown.is_ascii())
+}
+
+/// What stands below that line, which has to be there.
+pub fn below_clock(text: &str) -> &str {
+    let (clock, rest) = text.split_once('\n').unwrap();
+    assert!(is_clock(clock), "{text}");
+    rest
+}
+
 /// A running server. Killed when dropped.
 pub struct Server {
     child: Child,

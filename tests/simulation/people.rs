@@ -89,6 +89,7 @@ impl Script {
                 (2, Some(20)),
             ]),
             model_name: "gemini-test".to_owned(),
+            wall: Duration::from_millis(rng.within(0..7 * 86_400_000) as u64),
         };
         let send_queue = rng.weighted(&[(2, 32 * 1024), (1, 256 * 1024)]);
         let people = if crowd { 90 } else { rng.within(2..15) };

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use mio_chat::chat::assistant::{Answer, AskId, AssistantSettings};
 use mio_chat::chat::{Chat, CloseReason, Event, Request, Settings};
+use mio_chat::clock::Zone;
 use mio_chat::gemini::{AskError, Cause, PERSONA};
 use mio_chat::id::ConnId;
 use mio_chat::limits::{
@@ -24,6 +25,7 @@ use mio_chat::outbox::Outboxes;
 use mio_chat::password::{Job, Jobs, Outcome};
 use mio_chat::rate::{AddrKey, Connections};
 use mio_chat::text;
+use tz::TimeZone;
 
 use super::fixed;
 use super::laws::Laws;
@@ -37,6 +39,8 @@ const COLORS: usize = 64;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long output may stand still.
 const STALL: Duration = Duration::from_secs(30);
+/// Seconds by which clocks are ahead of Greenwich.
+const ZONE: i32 = 20_700;
 /// Connections from one address.
 const PER_ADDRESS: u32 = 10;
 
@@ -136,11 +140,19 @@ impl World {
                 questions_per_hour,
             }),
         };
+        let base = Instant::now();
+        let mut chat = Chat::new(settings);
+        // East of Greenwich by hours and minutes; 2 November 2026 was a Monday.
+        chat.set_zone(Zone::new(TimeZone::fixed(ZONE).unwrap(), "somewhere"));
+        // The clock on the wall knows no fractions: it is set when a second begins.
+        let monday = 1_793_577_600 - i64::from(ZONE);
+        let early = Duration::from_nanos(rules.wall.subsec_nanos().into());
+        chat.set_wall_clock(base, monday + rules.wall.as_secs() as i64);
         Self {
             rng,
-            base: Instant::now(),
+            base: base + early,
             now: Duration::ZERO,
-            chat: Chat::new(settings),
+            chat,
             out: Outboxes::new(send_queue),
             jobs: Jobs::default(),
             by_address: Connections::default(),

@@ -151,6 +151,43 @@ fn a_tagged_message_is_history() {
 }
 
 #[test]
+fn after_a_pause_a_message_stands_below_the_time_of_day() {
+    let mut world = World::with(|settings| settings.history_age = Duration::from_secs(3600));
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    world.say(alice, "/create den x");
+    let carol = world.user_in("carol", "den");
+    // A Thursday in Unix time.
+    world.chat.set_wall_clock(world.now, 50_730);
+    world.say(alice, "first");
+    let line = "\x1b[2m── Thu 14:05 ──\x1b[0m\n\x1b[36m[@_@]";
+    assert!(world.raw(bob).contains(line));
+    assert!(world.raw(alice).contains(line));
+    for (secs, from, clock) in
+        [(299, alice, None), (299, bob, None), (300, alice, Some("── Thu 14:20 ──"))]
+    {
+        world.advance_secs(secs);
+        world.say(alice, "/users");
+        world.clear();
+        world.say(from, "next");
+        let seen = world.seen(bob);
+        assert_eq!(seen.len(), 2 + usize::from(clock.is_some()), "{seen:?}");
+        assert!(clock.is_none_or(|clock| seen[0] == clock));
+    }
+    // Another lobby has pauses of its own.
+    world.clear();
+    world.say(carol, "quiet here");
+    assert_eq!(world.seen(carol)[0], "── Thu 14:20 ──");
+    world.advance_secs(60);
+    let lines = replayed(&mut world);
+    assert_eq!(lines.len(), 4 * 2 + 2);
+    assert_eq!(lines[..2], ["── Thu 14:05 ──", "[@_@] alice [15m ago]"]);
+    assert_eq!(lines[7..9], ["── Thu 14:20 ──", "[@_@] alice [1m ago]"]);
+    // The clock is set right: what was shown stays.
+    world.chat.set_wall_clock(world.now, 0);
+    assert_eq!(replayed(&mut world)[0], "── Thu 14:05 ──");
+}
+
+#[test]
 fn each_lobby_replays_its_own_history() {
     let mut world = World::new();
     let alice = world.user("alice");

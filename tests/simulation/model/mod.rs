@@ -53,6 +53,8 @@ pub struct Rules {
     pub questions_per_hour: Option<usize>,
     /// The assistant's, for `/ai status`.
     pub model_name: String,
+    /// How long ago, when everything begins, a Monday did, where the server is.
+    pub wall: Duration,
 }
 
 /// A piece of what a client must receive, in order.

@@ -33,6 +33,8 @@ pub struct Said {
     pub sender: String,
     pub tagged: Option<String>,
     pub text: String,
+    /// The time of day, if nothing had been said for a while.
+    pub clock: Option<String>,
 }
 
 impl Said {
@@ -43,7 +45,9 @@ impl Said {
             Some(tagged) => format!("@{tagged}"),
             None => format!("[{}]", words::ago(now - self.at)),
         };
-        format!("{picture} {sender} {behind}\n  ╰─> {}\n", words::said(text))
+        let clock = self.clock.as_ref().map(|clock| format!("── {clock} ──\n"));
+        let clock = clock.unwrap_or_default();
+        format!("{clock}{picture} {sender} {behind}\n  ╰─> {}\n", words::said(text))
     }
 
     fn bytes(&self) -> usize {

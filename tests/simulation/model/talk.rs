@@ -1,9 +1,13 @@
 //! Messages and commands, except what they do to lobbies and what the assistant makes of them.
 
+use std::time::Duration;
+
 use mio_chat::chat::picture;
 
 use super::rooms::Said;
 use super::{Fixed, LONGEST_MESSAGE, Model, Piece, Who, words};
+
+const PAUSE: Duration = Duration::from_secs(300);
 
 const COMMANDS: [&str; 13] = [
     "/help", "/users", "/lobbies", "/create", "/join", "/sp", "/msg", "/tag", "/ai", "/setai",
@@ -86,7 +90,10 @@ impl Model {
     fn publish(&mut self, who: Who, tagged: Option<&str>, text: &str) {
         let client = self.client(who);
         let (now, id) = (self.now, client.lobby);
+        let last = self.lobby(id).unwrap().said.last();
+        let is_pause = last.is_none_or(|last| now - last.at >= PAUSE);
         let said = Said {
+            clock: is_pause.then(|| words::clock(self.rules.wall + now)),
             at: now,
             picture: client.picture,
             sender: self.name(who),

@@ -248,6 +248,13 @@ fn parts(word: &str) -> Vec<String> {
     parts
 }
 
+/// What a clock shows so long after a midnight between a Sunday and a Monday.
+pub fn clock(since: Duration) -> String {
+    let minutes = since.as_secs() / 60;
+    let day = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][minutes as usize / 1440 % 7];
+    format!("{day} {:02}:{:02}", minutes / 60 % 24, minutes % 60)
+}
+
 pub fn secs_up(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
