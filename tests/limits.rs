@@ -160,6 +160,8 @@ fn an_endless_line_costs_no_memory_and_one_error() {
 fn a_message_of_1000_characters_passes_and_one_more_does_not() {
     let server = Server::start();
     let mut alice = server.login("alice");
+    alice.send("/width off");
+    alice.expect("Texts are not broken into rows any more.\n");
     let longest = "ä".repeat(1000);
     alice.send(&longest);
     alice.expect(&format!("  ╰─> {longest}\n"));
@@ -182,7 +184,7 @@ fn who_does_not_read_is_dropped_by_bytes_and_the_others_notice_nothing() {
     for n in 0..2000 {
         let sent = Instant::now();
         alice.send(&format!("{n} {text}"));
-        bob.expect(&format!("╰─> {n} "));
+        bob.expect(&format!("╰─> {n}\n"));
         worst = worst.max(sent.elapsed());
         gone |= alice.read_for(Duration::ZERO).contains("silent has left");
         if gone || bob.take_raw().windows(15).any(|part| part == b"silent has left") {

@@ -101,11 +101,11 @@ fn many_pipelined_messages_come_back_in_order() {
     let text = "x".repeat(900);
     let all: String = (0..400).map(|n| format!("{n} {text}\n")).collect();
     let reader = std::thread::spawn(move || {
-        (0..400).for_each(|n| drop(watcher.expect(&format!("╰─> {n} x"))));
+        (0..400).for_each(|n| drop(watcher.expect(&format!("╰─> {n}\n"))));
     });
     alice.send_bytes(all.as_bytes());
     for n in 0..400 {
-        alice.expect(&format!("╰─> {n} x"));
+        alice.expect(&format!("╰─> {n}\n"));
     }
     reader.join().unwrap();
 }
@@ -154,7 +154,7 @@ fn who_does_not_read_is_dropped_at_the_same_bound_and_memory_shows_it() {
     let mut sent = 0;
     while !server.log().contains("silent left from") {
         alice.send(&format!("{sent} {text}"));
-        alice.expect(&format!("╰─> {sent} x"));
+        alice.expect(&format!("╰─> {sent}\n"));
         sent += 1;
         assert!(sent < 20_000);
     }

@@ -68,6 +68,11 @@ impl Cast {
         text + " #"
     }
 
+    /// The same as it is seen: without the marks of the server's own lines.
+    fn seen(&self, who: usize, n: usize) -> String {
+        self.text(who, n).replace("[LOBBY]", "(LOBBY)").replace("╰─>", "->")
+    }
+
     /// When a saying is due: not everybody at once.
     pub fn due(&self, who: usize, n: usize) -> Instant {
         let offset = self.interval / self.roles.len() as u32 * who as u32;
@@ -315,7 +320,7 @@ impl Citizen {
             Head::DirectTo(to) => (self.who, Saying::To(to)),
             Head::Rogue => return Ok(()),
         };
-        if cast.saying(from, n) != saying || text != cast.text(from, n) {
+        if cast.saying(from, n) != saying || text != cast.seen(from, n) {
             return Err("not what was said");
         }
         if from == self.who {

@@ -292,6 +292,9 @@ impl<'a> Town<'a> {
         wait(citizen, "> \x1b[0m");
         citizen.say("/color off");
         wait(citizen, "Colours are off.\n");
+        // Each text is one row, however long.
+        citizen.say("/width off");
+        wait(citizen, "Texts are not broken into rows any more.\n");
         if lobby == GENERAL {
             return;
         }
