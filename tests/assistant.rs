@@ -245,6 +245,19 @@ fn a_first_paragraph_without_its_end_is_shown_as_far_as_it_came() {
 }
 
 #[test]
+fn the_version_of_the_service_may_stand_at_the_end_of_its_address() {
+    let gemini = Gemini::start(|_, _| answer(&["found"]));
+    for version in ["/v1beta", "/v1/", "/gateway/v1beta/"] {
+        let url = format!("https://{}:{}{version}", common::gemini::NAME, gemini.addr.port());
+        let server = Server::with_gemini(&gemini, &honest(), &[("GEMINI_BASE_URL", &url)]);
+        ask(&server, "│ found\n");
+    }
+    let paths = [0, 1, 2].map(|n| gemini.request(n).head.split(' ').nth(1).unwrap().to_owned());
+    let path = "/v1beta/models/gemini-3.5-flash-lite:streamGenerateContent?alt=sse";
+    assert_eq!(paths, [path.to_owned(), path.to_owned(), format!("/gateway{path}")]);
+}
+
+#[test]
 fn gateways_add_to_a_stream_and_leave_it_open() {
     let raw = |text: &str| Step::Send(format!("{:x}\r\n{text}\r\n", text.len()).into_bytes());
     let gemini = Gemini::start(move |n, _| {

@@ -19,6 +19,7 @@ use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig}
 use zeroize::Zeroizing;
 
 use super::accept::StartError;
+use super::verdict;
 use crate::config::TlsFiles;
 use crate::count::count;
 
@@ -77,7 +78,11 @@ impl fmt::Display for CertificateError {
                 key.display()
             ),
             Self::Unusable(path, error) => {
-                write!(f, "{CERT}: cannot use {}: {error}", path.display())
+                let path = path.display();
+                match verdict::words(error) {
+                    Some(words) => write!(f, "{CERT}: cannot use {path}: {words}"),
+                    None => write!(f, "{CERT}: cannot use {path}: {error}"),
+                }
             }
         }
     }
@@ -147,7 +152,7 @@ fn read(
         return Err(CertificateError::Unsupported(files.key.clone()));
     }
     warn_if_readable_by_all(&files.key);
-    warn_if_out_of_date(&files.cert, &chain);
+    warn_of_faults(&files.cert, &chain);
     let unusable = |e| match e {
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             CertificateError::Mismatch(files.key.clone(), files.cert.clone())
@@ -167,28 +172,30 @@ fn read(
     Ok(Arc::new(config))
 }
 
-/// Clients that check will refuse a certificate that has expired or is not valid yet. The others
-/// need not be refused as well, and it may be this machine's clock that is wrong.
-fn warn_if_out_of_date(path: &Path, chain: &[CertificateDer<'_>]) {
-    let Some(parsed) = chain.first().and_then(|first| ParsedCertificate::try_from(first).ok())
-    else {
+/// Clients that check will refuse a certificate that has expired or is not valid yet, that is a CA's,
+/// or whose issuer they cannot find. The others need not be refused as well, and it may be this
+/// machine's clock that is wrong.
+fn warn_of_faults(path: &Path, chain: &[CertificateDer<'_>]) {
+    let Some((first, issuers)) = chain.split_first() else { return };
+    let Ok(parsed) = ParsedCertificate::try_from(first) else { return };
+    // The last one is trusted here, whoever issued it: that is for the clients to judge.
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if chain.last().is_some_and(|last| roots.add(last.clone().into_owned()).is_err()) {
         return;
-    };
-    // Nobody is trusted here: the dates are looked at first, and the rest does not matter.
-    let (nobody, algorithms) = (RootCertStore::empty(), ring::default_provider());
-    let algorithms = algorithms.signature_verification_algorithms.all;
-    let verdict = verify_server_cert_signed_by_trust_anchor(
-        &parsed,
-        &nobody,
-        &[],
-        UnixTime::now(),
-        algorithms,
-    );
-    let Err(Error::InvalidCertificate(error)) = verdict else { return };
+    }
+    let algorithms = ring::default_provider().signature_verification_algorithms.all;
+    let now = UnixTime::now();
+    let verdict =
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, issuers, now, algorithms);
+    let Err(error) = verdict else { return };
+    let path = path.display();
+    if let Some(words) = verdict::words(&error) {
+        return log::warn!("{CERT}: clients that check may refuse {path}: {words}");
+    }
+    let Error::InvalidCertificate(error) = error else { return };
     let days = |from: UnixTime, to: UnixTime| {
         count(to.as_secs().saturating_sub(from.as_secs()) / 86_400, "day")
     };
-    let path = path.display();
     match error {
         Invalid::ExpiredContext { time, not_after } => {
             log::warn!("{CERT}: {path} expired {} ago", days(not_after, time));
@@ -197,6 +204,14 @@ fn warn_if_out_of_date(path: &Path, chain: &[CertificateDer<'_>]) {
             let days = days(time, not_before);
             log::warn!("{CERT}: {path} is valid only in {days}; is the clock right?");
         }
+        Invalid::UnknownIssuer if issuers.is_empty() => log::warn!(
+            "{CERT}: {path} holds no chain: clients that check refuse it unless they have its issuer; \
+             put the issuer's certificate below it (openssl x509 -noout -issuer -in {path} names it)"
+        ),
+        Invalid::UnknownIssuer => log::warn!(
+            "{CERT}: the certificates in {path} are no chain: each has to be issued by the one below it \
+             (openssl storeutl -noout -text -certs {path} shows them)"
+        ),
         _ => {}
     }
 }

@@ -12,6 +12,7 @@ use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
+use super::verdict;
 use crate::limits::LINK_BYTES_PER_TURN;
 
 /// A connection to the service.
@@ -91,7 +92,7 @@ impl Link {
             if let Err(error) = state {
                 // The alert that says so is sent as far as that is possible at once.
                 let _ = tls.write_tls(&mut self.stream);
-                return Err(format!("TLS: {error}"));
+                return Err(format!("TLS: {}", verdict::explain(&error)));
             }
             loop {
                 match tls.reader().read(&mut bytes) {

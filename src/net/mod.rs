@@ -28,6 +28,7 @@ mod service;
 mod text_on_tls;
 pub mod tls;
 mod transport;
+mod verdict;
 
 pub use accept::StartError;
 pub use certificate::CertificateError;

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::crypto::ring;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// The name that the service has.
@@ -58,7 +59,25 @@ impl Gemini {
         name: &str,
         script: impl Fn(usize, &Request) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
-        let (config, ca_pem) = certificates(name);
+        let (chain, key, ca_pem) = certificates(name);
+        Self::with_chain(chain, &key, ca_pem, script)
+    }
+
+    /// With this chain, whatever is wrong with it, and the key of its first certificate.
+    pub fn with_chain(
+        chain: Vec<CertificateDer<'static>>,
+        key: &PrivateKeyDer<'static>,
+        ca_pem: String,
+        script: impl Fn(usize, &Request) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let key = ring::sign::any_supported_type(key).unwrap();
+        let pair = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(pair));
+        let config = Arc::new(config);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -92,7 +111,7 @@ impl Gemini {
     }
 }
 
-fn certificates(name: &str) -> (Arc<ServerConfig>, String) {
+fn certificates(name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, String) {
     let ca_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -100,16 +119,8 @@ fn certificates(name: &str) -> (Arc<ServerConfig>, String) {
     let issuer = Issuer::new(params, ca_key);
     let key = KeyPair::generate().unwrap();
     let leaf = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![leaf.der().clone()],
-            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-        )
-        .unwrap();
-    (Arc::new(config), ca.pem())
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    (vec![leaf.der().clone()], key, ca.pem())
 }
 
 fn serve(

@@ -1,0 +1,48 @@
+//! What is wrong with a certificate, in words, and the option of openssl that helps.
+//!
+//! Where rustls has words of its own that tell it, those are used. Owns no state.
+
+use rustls::{CertificateError, Error};
+
+/// Why a peer's certificate was not accepted, or what else TLS failed for.
+pub(super) fn explain(error: &Error) -> String {
+    match (words(error), error) {
+        (Some(words), _) => format!("invalid peer certificate: {words}"),
+        (None, Error::InvalidCertificate(CertificateError::UnknownIssuer)) => format!(
+            "{error} - it came without its chain, or its CA is not in GEMINI_CA_FILE; \
+             openssl s_client -connect HOST:PORT -showcerts shows what comes"
+        ),
+        (None, error) => error.to_string(),
+    }
+}
+
+/// The faults that certificates have which somebody made, whoever presents them.
+pub(super) fn words(error: &Error) -> Option<&'static str> {
+    let Error::InvalidCertificate(error) = error else { return None };
+    let name = match error {
+        // What rustls hands on as it found it.
+        CertificateError::Other(other) => format!("{:?}", other.0),
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            "NoNames".to_owned()
+        }
+        _ => return None,
+    };
+    Some(match &*name {
+        "UnsupportedCertVersion" => {
+            "it is of X.509 version 1; openssl x509 -req makes one of version 3, which is needed, with \
+             -extfile FILE (in it: subjectAltName=DNS:NAME)"
+        }
+        "CaUsedAsEndEntity" => {
+            "it is a CA's, not a server's; openssl req -x509 makes a server's with \
+             -addext basicConstraints=critical,CA:FALSE"
+        }
+        "EndEntityUsedAsCa" => {
+            "that of its issuer is not a CA's; openssl req -x509 makes a CA's with \
+             -addext basicConstraints=critical,CA:TRUE"
+        }
+        "NoNames" => {
+            "it names no host; openssl makes one that does with -addext subjectAltName=DNS:NAME"
+        }
+        _ => return None,
+    })
+}
