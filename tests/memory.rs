@@ -90,7 +90,7 @@ impl Abuser {
     }
 
     fn script(&self, lives: u64) -> Vec<u8> {
-        let name = format!("a{}-{lives}\n", self.number);
+        let name = format!("a{}x{lives}\n", self.number);
         let endless = "x".repeat(8000);
         match self.kind {
             Kind::Nameless | Kind::Tls => Vec::new(),

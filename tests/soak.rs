@@ -79,7 +79,7 @@ impl Person<'_> {
 
     /// Comes, stays for some lines, and goes in one of the ways there are.
     fn live(&mut self, life: usize, is_over: &dyn Fn() -> bool) {
-        let name = format!("p{}-{life}", self.number);
+        let name = format!("p{}x{life}", self.number);
         let mut client = self.connect(life).login(&name);
         count(&self.done.lives);
         for n in 0..self.random.within(3..12) {
@@ -110,7 +110,7 @@ impl Person<'_> {
             1 => self.expect_one(client, "/lobbies", &["=== Available Lobbies"]),
             2 => self.expect_one(client, "/sp cat", &["Profile picture changed to"]),
             3 => {
-                let line = format!("/msg p{other}-0 are you there?");
+                let line = format!("/msg p{other}x0 are you there?");
                 let refused = ["User not found:", "You cannot message yourself.", "are you there?"];
                 self.expect_one(client, &line, &refused);
             }
