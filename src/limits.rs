@@ -62,6 +62,8 @@ pub const OTHERS_COLUMNS: usize = 79;
 pub const PAUSE: Duration = Duration::from_secs(5 * 60);
 /// Names that one that is not found is compared with, to suggest the nearest.
 pub const NEAREST_CANDIDATES: usize = 1000;
+/// The same for users, of the lobby and of all: fewer, since each of them lies somewhere else in memory.
+pub const NEAREST_USERS: usize = 300;
 /// Characters that are repeated of what an error is about.
 pub const REPEATED_CHARS: usize = 32;
 /// Wrong lobby passwords from one address within `PASSWORD_WINDOW` that lock it out.

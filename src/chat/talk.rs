@@ -10,7 +10,7 @@ use super::user::Refused;
 use super::{Chat, CloseReason, Timer, marks, picture, render};
 use crate::id::ConnId;
 use crate::limits::{
-    LOOKS_PER_WINDOW, MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, PAUSE, REFUSED_QUIET,
+    LOOKS_PER_WINDOW, MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, NEAREST_USERS, PAUSE, REFUSED_QUIET,
 };
 use crate::line::Line;
 use crate::outbox::Outboxes;
@@ -220,8 +220,8 @@ impl Chat {
         let typed = Mistyped::name(name);
         let other = |other: &ConnId| Some(&*self.user(*other).filter(|_| *other != id)?.name);
         let nearest = typed
-            .nearest(lobby.members.iter().filter_map(other))
-            .or_else(|| typed.nearest(self.names.values().filter_map(other)));
+            .nearest(lobby.members.iter().take(NEAREST_USERS).filter_map(other))
+            .or_else(|| typed.nearest(self.names.values().take(NEAREST_USERS).filter_map(other)));
         out.push(id, &render::error(NotFound { what: "User not found", name, nearest }));
     }
 
