@@ -32,12 +32,21 @@ const MAGIC: [[u32; 2]; 3] =
 pub struct Password(Zeroizing<Vec<u8>>);
 
 impl Password {
-    /// `None` if it is empty or longer than bcrypt reads.
-    #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
-        (1..=MAX_PASSWORD_BYTES)
-            .contains(&text.len())
-            .then(|| Self(Zeroizing::new(text.as_bytes().to_vec())))
+    /// A password of these bytes, which have to be UTF-8 without NUL.
+    ///
+    /// # Errors
+    /// It is empty, longer than bcrypt reads, or holds something else: what stood for that could be had
+    /// by other keys, too.
+    pub fn new(bytes: &[u8]) -> Result<Self, PasswordError> {
+        if bytes.is_empty() {
+            Err(PasswordError::Empty)
+        } else if bytes.len() > MAX_PASSWORD_BYTES {
+            Err(PasswordError::TooLong)
+        } else if std::str::from_utf8(bytes).is_err() || bytes.contains(&0) {
+            Err(PasswordError::NotText)
+        } else {
+            Ok(Self(Zeroizing::new(bytes.to_vec())))
+        }
     }
 
     /// What bcrypt calls the key: the bytes and one NUL, cut at 72.
@@ -47,6 +56,29 @@ impl Password {
         key.push(0);
         key.truncate(MAX_PASSWORD_BYTES);
         key
+    }
+}
+
+/// Why something is no password. `Display` is what its user is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordError {
+    /// It has no bytes.
+    Empty,
+    /// It has more than bcrypt reads.
+    TooLong,
+    /// It holds NUL, or bytes that are not UTF-8.
+    NotText,
+}
+
+impl std::fmt::Display for PasswordError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Empty => f.write_str("A password has at least 1 byte"),
+            Self::TooLong => write!(f, "Password too long (max {MAX_PASSWORD_BYTES} bytes)"),
+            Self::NotText => {
+                f.write_str("A password cannot hold NUL, or bytes that are not UTF-8. Not used.")
+            }
+        }
     }
 }
 
@@ -232,7 +264,7 @@ mod tests {
     }
 
     fn hashed(password: &str, cost: u32, salt: [u8; 16]) -> PasswordHash {
-        match run(Job::hash(Password::new(password).unwrap(), cost, salt)) {
+        match run(Job::hash(Password::new(password.as_bytes()).unwrap(), cost, salt)) {
             Outcome::Hashed(hash) => hash,
             other => panic!("{other:?}"),
         }
@@ -240,7 +272,7 @@ mod tests {
 
     fn checks(password: &str, hash: &str) -> bool {
         let hash = PasswordHash::parse(hash).unwrap();
-        let job = Job::check(Password::new(password).unwrap(), &hash).unwrap();
+        let job = Job::check(Password::new(password.as_bytes()).unwrap(), &hash).unwrap();
         run(job) == Outcome::Checked(true)
     }
 
@@ -309,9 +341,13 @@ mod tests {
 
     #[test]
     fn passwords_have_bounds_and_do_not_show() {
-        assert_eq!(Password::new(""), None);
-        assert_eq!(Password::new(&"x".repeat(73)), None);
-        let job = Job::hash(Password::new("hunter2").unwrap(), 4, [0; 16]);
+        assert_eq!(Password::new(b""), Err(PasswordError::Empty));
+        assert_eq!(Password::new(&[b'x'; 73]), Err(PasswordError::TooLong));
+        // Neither of these opens what the other closed.
+        for bytes in [b"geh\xe4im", b"geh\xf6im", b"gehe\0m"] {
+            assert_eq!(Password::new(bytes), Err(PasswordError::NotText));
+        }
+        let job = Job::hash(Password::new(b"hunter2").unwrap(), 4, [0; 16]);
         assert!(!format!("{job:?}").contains("hunter2"));
         assert!(!format!("{job:?}").contains("104"));
         assert!(format!("{job:?}").contains("Password(…)"));
@@ -323,7 +359,7 @@ mod tests {
     #[test]
     fn jobs_are_served_in_order_bounded_and_cancelled_with_their_owner() {
         let id = |n| ConnId::new(n, 1).unwrap();
-        let job = || Job::hash(Password::new("x").unwrap(), 4, [0; 16]);
+        let job = || Job::hash(Password::new(b"x").unwrap(), 4, [0; 16]);
         let mut jobs = Jobs::default();
         for n in 0..MAX_PASSWORD_JOBS {
             assert!(jobs.push(id(n), job()));

@@ -23,17 +23,17 @@ pub enum Command<'a> {
     Create {
         /// Its name.
         name: &'a str,
-        /// Its password; `None` makes it public.
-        password: Option<&'a str>,
-        /// What it is for.
-        description: &'a str,
+        /// Its password, as it was typed; `None` makes it public.
+        password: Option<&'a [u8]>,
+        /// What it is for, as it was typed.
+        description: &'a [u8],
     },
     /// Go to another lobby.
     Join {
         /// Its name.
         name: &'a str,
-        /// The rest of the line, if there is one.
-        password: Option<&'a str>,
+        /// The rest of the line as it was typed, if there is one.
+        password: Option<&'a [u8]>,
     },
     /// Choose a picture by name.
     Picture(&'a str),
@@ -102,6 +102,9 @@ impl fmt::Display for CommandError<'_> {
     }
 }
 
+/// Reads arguments: as text, and the whole line as it was typed, for what has to be taken so.
+type Parse = for<'a> fn(&'a str, &'a [u8]) -> Option<Command<'a>>;
+
 /// A row of the table.
 pub struct Spec {
     /// The name, with its slash.
@@ -110,23 +113,23 @@ pub struct Spec {
     pub args: &'static str,
     /// What it does, for `/help`.
     pub help: &'static str,
-    parse: fn(&str) -> Option<Command<'_>>,
+    parse: Parse,
 }
 
 /// Every command, in the order of `/help`.
 pub static COMMANDS: &[Spec] = &[
-    Spec { name: "/help", args: "", help: "Show this help", parse: |_| Some(Command::Help) },
+    Spec { name: "/help", args: "", help: "Show this help", parse: |_, _| Some(Command::Help) },
     Spec {
         name: "/users",
         args: "",
         help: "List the users in your lobby",
-        parse: |_| Some(Command::Users),
+        parse: |_, _| Some(Command::Users),
     },
     Spec {
         name: "/lobbies",
         args: "",
         help: "List all lobbies",
-        parse: |_| Some(Command::Lobbies),
+        parse: |_, _| Some(Command::Lobbies),
     },
     Spec {
         name: "/create",
@@ -139,7 +142,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "/sp",
         args: "[name | list | default]",
         help: "Set your profile picture, or list them",
-        parse: |rest| {
+        parse: |rest, _| {
             Some(match rest.to_ascii_lowercase().as_str() {
                 "" | "default" => Command::ResetPicture,
                 "list" => Command::ListPictures,
@@ -151,25 +154,25 @@ pub static COMMANDS: &[Spec] = &[
         name: "/msg",
         args: "<user> <message>",
         help: "Send a direct message",
-        parse: |rest| two(rest).map(|(user, text)| Command::Message { user, text }),
+        parse: |rest, _| two(rest).map(|(user, text)| Command::Message { user, text }),
     },
     Spec {
         name: "/tag",
         args: "<user> <message>",
         help: "Tag a user in the lobby",
-        parse: |rest| two(rest).map(|(user, text)| Command::Tag { user, text }),
+        parse: |rest, _| two(rest).map(|(user, text)| Command::Tag { user, text }),
     },
     Spec {
         name: "/ai",
         args: "<question>",
         help: "Ask Rox, the AI; also: /ai status, /ai stop",
-        parse: |rest| some(rest).map(Command::Ask),
+        parse: |rest, _| some(rest).map(Command::Ask),
     },
     Spec {
         name: "/setai",
         args: "<prompt | default>",
         help: "Set the AI prompt of a lobby you created",
-        parse: |rest| {
+        parse: |rest, _| {
             let prompt = some(rest)?;
             Some(Command::SetPrompt(
                 Some(prompt).filter(|prompt| !prompt.eq_ignore_ascii_case("default")),
@@ -180,7 +183,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "/color",
         args: "<on | off>",
         help: "Turn colours and the prompt on or off",
-        parse: |rest| match rest.to_ascii_lowercase().as_str() {
+        parse: |rest, _| match rest.to_ascii_lowercase().as_str() {
             "on" => Some(Command::Color(true)),
             "off" => Some(Command::Color(false)),
             _ => None,
@@ -190,7 +193,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "/width",
         args: "<columns | off>",
         help: "Say how wide your screen is, 20 to 500",
-        parse: |rest| {
+        parse: |rest, _| {
             if rest.eq_ignore_ascii_case("off") {
                 return Some(Command::Width(None));
             }
@@ -198,21 +201,30 @@ pub static COMMANDS: &[Spec] = &[
             Some(Command::Width(Some(columns)))
         },
     },
-    Spec { name: "/quit", args: "", help: "Leave the server", parse: |_| Some(Command::Quit) },
+    Spec { name: "/quit", args: "", help: "Leave the server", parse: |_, _| Some(Command::Quit) },
 ];
 
-/// Reads a trimmed, cleaned line that starts with `/`. The name ends at the first space and is
-/// matched without regard to case.
+/// Reads a line that begins with `/`: as text, without blanks around it, and `typed`, the same before
+/// it was cleaned, since passwords are no text. The name ends at the first space and is matched without
+/// regard to case.
 ///
 /// # Errors
 /// There is no such command, or it lacks an argument.
-pub fn parse(line: &str) -> Result<Command<'_>, CommandError<'_>> {
+pub fn parse<'a>(line: &'a str, typed: &'a [u8]) -> Result<Command<'a>, CommandError<'a>> {
     let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let spec = COMMANDS
-        .iter()
-        .find(|spec| spec.name.eq_ignore_ascii_case(name))
-        .ok_or(CommandError::Unknown(name))?;
-    (spec.parse)(rest.trim()).ok_or(CommandError::Usage(spec.name, spec.args))
+    let spec = find(name).ok_or(CommandError::Unknown(name))?;
+    (spec.parse)(rest.trim(), typed).ok_or(CommandError::Usage(spec.name, spec.args))
+}
+
+/// Whether a line with blanks before its first `/` is a command all the same: nobody is to tell a lobby
+/// its password for a blank too many.
+#[must_use]
+pub fn is_known(line: &str) -> bool {
+    find(line.split(' ').next().unwrap_or(line)).is_some()
+}
+
+fn find(name: &str) -> Option<&'static Spec> {
+    COMMANDS.iter().find(|spec| spec.name.eq_ignore_ascii_case(name))
 }
 
 fn some(rest: &str) -> Option<&str> {
@@ -225,51 +237,70 @@ fn two(rest: &str) -> Option<(&str, &str)> {
     Some((first, some(rest.trim_start())?))
 }
 
+/// What stands in a typed line behind its first two words and one blank.
+fn behind_two_words(typed: &[u8]) -> &[u8] {
+    let mut rest = typed;
+    for _ in 0..2 {
+        rest = rest.trim_ascii_start();
+        let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    rest.get(1..).unwrap_or_default()
+}
+
 /// With two arguments the second is the description of a public lobby; with more it is the
 /// password, where `no-pass` and `""` stand for none. It may be quoted to hold spaces.
-fn create(rest: &str) -> Option<Command<'_>> {
-    let (name, rest) = two(rest)?;
+fn create<'a>(rest: &'a str, typed: &'a [u8]) -> Option<Command<'a>> {
+    let (name, _) = two(rest)?;
+    let rest = behind_two_words(typed).trim_ascii_start();
     let (second, quoted, rest) = match quoted(rest) {
         Some((inside, rest)) => (inside, true, rest),
-        None => match two(rest) {
-            Some((word, rest)) => (word, false, rest),
-            None => (rest, false, ""),
-        },
+        None => {
+            let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+            let (word, rest) = rest.split_at_checked(end)?;
+            (word, false, rest)
+        }
     };
-    let description = rest.trim_start();
+    let description = rest.trim_ascii();
     if description.is_empty() {
         return Some(Command::Create { name, password: None, description: second });
     }
-    let none = second.is_empty() || (!quoted && second == "no-pass");
+    let none = second.is_empty() || (!quoted && second == b"no-pass");
     Some(Command::Create { name, password: (!none).then_some(second), description })
 }
 
 /// What stands in double quotes at the start, if the closing one ends a word, and what follows.
-fn quoted(rest: &str) -> Option<(&str, &str)> {
-    let (inside, rest) = rest.strip_prefix('"')?.split_once('"')?;
-    (rest.is_empty() || rest.starts_with(char::is_whitespace)).then_some((inside, rest))
+fn quoted(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = rest.strip_prefix(b"\"")?;
+    let end = rest.iter().position(|b| *b == b'"')?;
+    let (inside, rest) = (rest.get(..end)?, rest.get(end + 1..)?);
+    rest.first().is_none_or(u8::is_ascii_whitespace).then_some((inside, rest))
 }
 
-fn join(rest: &str) -> Option<Command<'_>> {
-    let (name, password) = match two(rest) {
-        Some((name, rest)) => (name, Some(rest)),
-        None => (some(rest)?, None),
-    };
-    let password = password.map(|text| {
-        let inside = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-        // With another quote inside it was no quoted password for `/create` either.
-        inside.filter(|inside| !inside.contains('"')).unwrap_or(text)
-    });
-    Some(Command::Join { name, password: password.filter(|text| !text.is_empty()) })
+fn join<'a>(rest: &'a str, typed: &'a [u8]) -> Option<Command<'a>> {
+    let name = some(rest.split(char::is_whitespace).next()?)?;
+    let password = behind_two_words(typed);
+    let inside = password.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
+    // With another quote inside it was no quoted password for `/create` either.
+    let password = inside.filter(|inside| !inside.contains(&b'"')).unwrap_or(password);
+    Some(Command::Join { name, password: Some(password).filter(|text| !text.is_empty()) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn created(rest: &str) -> (Option<&str>, &str) {
-        match create(rest) {
-            Some(Command::Create { password, description, .. }) => (password, description),
+    fn parse(line: &str) -> Result<Command<'_>, CommandError<'_>> {
+        super::parse(line, line.as_bytes())
+    }
+
+    fn created(line: &'static str) -> (Option<&'static str>, &'static str) {
+        let text = |bytes| std::str::from_utf8(bytes).unwrap();
+        let line = format!("/create {line}").leak();
+        match parse(line) {
+            Ok(Command::Create { password, description, .. }) => {
+                (password.map(text), text(description))
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -326,8 +357,10 @@ mod tests {
             ("/join x \"\"", None),
             ("/join x \"", Some("\"")),
             ("/join x \"a\"b\"", Some("\"a\"b\"")),
+            ("/join  x  two ", Some(" two ")),
+            ("/join x \t", Some("\t")),
         ] {
-            let joined = Command::Join { name: "x", password: expected };
+            let joined = Command::Join { name: "x", password: expected.map(str::as_bytes) };
             assert_eq!(parse(line), Ok(joined), "{line}");
         }
     }

@@ -45,7 +45,8 @@ impl Chat {
                 if let Some(protocol) = Protocol::of_line(bytes.trim_ascii()) {
                     return self.wrong_protocol(now, id, protocol, out);
                 }
-                let cleaned = text::clean(bytes);
+                let typed = text::edited(bytes);
+                let cleaned = text::clean(&typed);
                 let name = cleaned.trim();
                 if name.is_empty() {
                     // An empty line is ignored; the prompt comes again.

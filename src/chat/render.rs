@@ -134,8 +134,8 @@ pub(super) fn others_here(count: usize, names: &[&str]) -> Frame {
 }
 
 /// Which word of `/create` was taken for the password.
-pub(super) fn taken_for_password(lobby: &str, word: &str) -> Frame {
-    let word = text::clean(word.as_bytes());
+pub(super) fn taken_for_password(lobby: &str, word: &[u8]) -> Frame {
+    let word = text::clean(word);
     notice(format_args!(
         "'{word}' was taken for the password; without one: /create {lobby} no-pass <desc>"
     ))

@@ -9,12 +9,11 @@ use super::name::{self, NameError, What};
 use super::nearest::Mistyped;
 use super::render::NotFound;
 use super::user::Waiting;
-use super::{Chat, Request, Timer, render};
+use super::{Chat, Request, Timer, marks, render};
 use crate::count::count;
 use crate::id::ConnId;
 use crate::limits::{
-    MAX_DESCRIPTION_CHARS, MAX_LOBBIES_PER_CREATOR, MAX_PASSWORD_BYTES, OTHERS_NAMED,
-    PASSWORD_FAILURES,
+    MAX_DESCRIPTION_CHARS, MAX_LOBBIES_PER_CREATOR, OTHERS_NAMED, PASSWORD_FAILURES,
 };
 use crate::outbox::{Frame, Outboxes};
 use crate::password::{Outcome, Password, PasswordHash};
@@ -210,10 +209,13 @@ impl Chat {
         now: Instant,
         id: ConnId,
         name: &str,
-        password: Option<&str>,
-        description: &str,
+        password: Option<&[u8]>,
+        description: &[u8],
         out: &mut Outboxes,
     ) {
+        let description = text::clean(description);
+        let description = marks::disarm(description.trim());
+        let description = &*description;
         if self.refuse_short_of_memory(id, out) {
             return;
         }
@@ -231,8 +233,9 @@ impl Chat {
             return self.finish_create(now, id, &name.into(), description, None, out);
         };
         let taken = password;
-        let Some(password) = Password::new(password) else {
-            return out.push(id, &password_too_long());
+        let password = match Password::new(password) {
+            Ok(password) => password,
+            Err(error) => return out.push(id, &render::error(error)),
         };
         if let Err(error) = self.may_create(id, name) {
             return out.push(id, &cannot_create(error));
@@ -285,7 +288,7 @@ impl Chat {
         now: Instant,
         id: ConnId,
         name: &str,
-        password: Option<&str>,
+        password: Option<&[u8]>,
         out: &mut Outboxes,
     ) {
         let Some((to, lobby)) =
@@ -310,8 +313,9 @@ impl Chat {
         if self.refuse_locked_out(now, id, out) {
             return;
         }
-        let Some(password) = Password::new(password) else {
-            return out.push(id, &password_too_long());
+        let password = match Password::new(password) {
+            Ok(password) => password,
+            Err(error) => return out.push(id, &render::error(error)),
         };
         let check = Request::CheckPassword { id, password, hash };
         self.wait_for_password(id, Waiting::Join { lobby: to }, check);
@@ -394,10 +398,6 @@ impl Chat {
             }
         }
     }
-}
-
-fn password_too_long() -> Frame {
-    render::error(format_args!("Password too long (max {MAX_PASSWORD_BYTES} bytes)"))
 }
 
 fn cannot_create(error: CreateError) -> Frame {

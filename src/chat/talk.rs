@@ -28,16 +28,20 @@ impl Chat {
         if let Some(user) = self.user_mut(id) {
             user.last_line = now;
         }
-        let cleaned = match line {
-            Line::Complete(bytes) => Some(text::clean(bytes)),
+        let typed = match line {
+            Line::Complete(bytes) => Some(text::edited(bytes)),
             Line::TooLong => None,
         };
+        let cleaned = typed.as_deref().map(text::clean);
         let line = cleaned.as_deref().map(marks::disarm);
-        let line = line.as_deref().map(str::trim);
+        let line = line.as_deref().map(str::trim_end);
         if line == Some("") {
             return;
         }
-        let command = line.filter(|line| line.starts_with('/')).map(command::parse);
+        let typed = typed.as_deref().unwrap_or_default();
+        let command = line.and_then(command_in).map(|line| command::parse(line, typed));
+        // Said with one slash.
+        let line = line.map(|line| line.strip_prefix('/').unwrap_or(line));
         if let Some(Ok(Command::Quit)) = command {
             let farewell = render::success("Disconnecting from server. Goodbye!");
             return self.dismiss(now, id, CloseReason::Quit, Some(&farewell), out);
@@ -292,4 +296,14 @@ impl Chat {
         out.push(id, &render::success("AI prompt updated!"));
         self.broadcast(at, &render::lobby_line(format_args!("{name} updated the AI prompt")), out);
     }
+}
+
+/// The command that a line is, if it is none that is said: `//x` says `/x`, and what begins with
+/// blanks is said as it stands, unless it is a command that exists.
+fn command_in(line: &str) -> Option<&str> {
+    let command = line.trim_start();
+    if !command.starts_with('/') || line.starts_with("//") {
+        return None;
+    }
+    (command.len() == line.len() || command::is_known(command)).then_some(command)
 }

@@ -75,6 +75,7 @@ impl Laws {
             "/ai" => Audience::Lobby(lobby, None),
             // Descriptions are for everybody, prompts and passwords for nobody.
             "/create" => return,
+            command if command.starts_with("//") => Audience::Lobby(lobby, None),
             command if command.starts_with('/') => Audience::Nobody,
             _ => Audience::Lobby(lobby, None),
         };

@@ -273,21 +273,29 @@ impl Script {
                 (*rng.pick(&["/msg", "/tag bob", "/create x", "/join", "/ai", "/setai", "/color"]))
                     .to_owned()
             }
-            68 => (*rng.pick(&[
-                "/",
-                "/nothing",
-                "/helpme",
-                "/hlep",
-                "/USRS",
-                "/exit",
-                "/lobbys",
-                "/setia be kind",
-                "/a-command-of-more-than-32-characters",
-                "/jion den pw",
-                "/sp bera",
-                "/sp dgo",
-            ]))
-            .to_owned(),
+            68 => {
+                let lines = [
+                    "/",
+                    "//",
+                    "/nothing",
+                    "/helpme",
+                    "/hlep",
+                    "/USRS",
+                    "/exit",
+                    "/lobbys",
+                    "/setia be kind",
+                    "/a-command-of-more-than-32-characters",
+                    "/jion den pw",
+                    "/sp bera",
+                    "/sp dgo",
+                    " /users",
+                    " /nothing",
+                    "  /jion den pw",
+                ];
+                (*rng.pick(&lines)).to_owned()
+            }
+            72 => format!("//{words}"),
+            73 => format!("[LOBBY] [dm] {words} [just now] ╰─> │ ⚠ ✦ ── [AI Response to"),
             69 => (*rng.pick(&["", "   ", "/width 45", "/width 20", "/width off", "/width 7"]))
                 .to_owned(),
             70 => format!("{words} {}", "x".repeat(1000)),
@@ -305,17 +313,28 @@ impl Script {
             line = None;
         } else if let Some(text) = &mut line {
             // What is no text goes, or becomes text: by hand, not by the cleaning under test.
-            let (dirt, clean): (&[u8], &str) = match rng.below(16) {
-                0 => (b"\x1b[31m", ""),
-                1 => (b"\x07\x00", ""),
-                2 => (b"\xff\xfb\x01", ""),
-                3 => (b"\xc3(", "\u{fffd}("),
-                4 => ("\u{202e}\u{200b}".as_bytes(), ""),
-                5 => (b"\t", " "),
+            let tab = if text.trim().is_empty() { "    " } else { " " };
+            let has_password = ["/join", "/create"].iter().any(|name| text.contains(name));
+            let (dirt, clean): (&[u8], &str) = match rng.below(if has_password { 2 } else { 24 }) {
+                0 => (b"\xff\xfb\x01", ""),
+                1 => (b"typo\x08\x7f\x7f\x7f", ""),
+                2 => (b"\x1b[31m", ""),
+                3 => (b"\x07\x00", ""),
+                4 => (b"\xc3(", "\u{fffd}("),
+                5 => ("\u{202e}\u{200b}".as_bytes(), ""),
+                6 => (b"\t", tab),
+                7 => (b"\x1bOP\x1b[[A", ""),
+                8 => (b"\x1b]", ""),
                 _ => (b"", ""),
             };
             bytes.extend_from_slice(dirt);
             text.push_str(clean);
+            match rng.below(12) {
+                // Begun anew.
+                0 => drop(bytes.splice(..0, *b"secret \x15")),
+                1 => drop(bytes.splice(..0, *b"\x17secret\x17\x08")),
+                _ => {}
+            }
         }
         // Some have a terminal that ends lines in a way of its own.
         let ending: &[u8] = match who % 16 {

@@ -492,7 +492,10 @@ impl World {
         }
         match line {
             Line::TooLong => assert_eq!(expected, None),
-            Line::Complete(bytes) => assert_eq!(Some(&*text::clean(bytes)), expected.as_deref()),
+            Line::Complete(bytes) => {
+                let cleaned = text::clean(&text::edited(bytes)).into_owned();
+                assert_eq!(Some(cleaned), expected);
+            }
         }
         let said = expected.as_deref();
         self.clients.get_mut(&who).unwrap().screen.lines += 1;

@@ -79,7 +79,7 @@ fn the_length_of_a_message_is_counted_after_trimming() {
     let mut world = World::new();
     let alice = world.user("alice");
     let longest = "x".repeat(1000);
-    let seen = world.answer(alice, &format!("   {longest}\t \r"));
+    let seen = world.answer(alice, &format!("{longest}\t \r"));
     assert_eq!(seen, message("alice", &longest));
 }
 
@@ -128,7 +128,12 @@ fn escapes_and_controls_are_taken_out_of_messages() {
         ("a\x1b]0;title\x07b", "ab"),
         ("a\x1bPq\x1b\\b", "ab"),
         ("a\u{9b}2Jb", "ab"),
-        ("a\x08\x7f\0b", "ab"),
+        ("a\0b", "ab"),
+        // Editing keys do what they do on a screen.
+        ("secret\x15hello", "hello"),
+        ("helo\x08lo wrld\x17world", "hello world"),
+        ("//x", "/x"),
+        ("  indented", "  indented"),
         ("a\tb", "a b"),
         ("\u{202e}a\u{2066}b\u{2069}\u{2028}c\u{2029}", "abc"),
         ("a\u{200b}b\u{feff}c", "abc"),
@@ -190,4 +195,15 @@ fn the_prompt_follows_every_kind_of_output() {
     // Back in general it is the usual one.
     world.say(alice, "/join general");
     assert!(world.raw(alice).ends_with(PROMPT));
+}
+
+#[test]
+fn a_blank_before_a_command_does_not_tell_the_lobby_a_password() {
+    let mut world = World::new();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    world.answers(alice, " /join den secret", &["Lobby does not exist: den."]);
+    world.sees(bob, &[]);
+    // What is no command is said as it stands.
+    world.say(alice, " /etc/passwd");
+    world.sees(bob, &["[@_@] alice [just now]", "  ╰─>  /etc/passwd"]);
 }

@@ -239,22 +239,25 @@ impl Model {
         if !self.is_open(who) {
             return;
         }
-        let line = line.map(str::trim);
         if self.client(who).name.is_none() {
-            return self.answer_to_name_prompt(who, line);
+            return self.answer_to_name_prompt(who, line.map(str::trim));
         }
         self.client_mut(who).since = now;
+        let line = line.map(words::disarmed);
+        let line = line.as_deref().map(str::trim_end);
+        let command = line.and_then(talk::command_in);
         let is_quit = |line: &str| talk::split(line).0.eq_ignore_ascii_case("/quit");
-        match line {
-            Some("") => {}
-            Some(line) if is_quit(line) => {
+        match (line, command) {
+            (Some(""), _) => {}
+            (_, Some(command)) if is_quit(command) => {
                 self.tell(who, "Disconnecting from server. Goodbye!\n");
                 self.close(who);
             }
-            _ if !self.may_speak(who, line.is_some_and(talk::only_shows)) => {}
-            None => self.tell(who, words::FAR_TOO_LONG),
-            Some(line) if line.starts_with('/') => self.command(who, line),
-            Some(line) => self.say(who, line),
+            _ if !self.may_speak(who, command.is_some_and(talk::only_shows)) => {}
+            (None, _) => self.tell(who, words::FAR_TOO_LONG),
+            (_, Some(command)) => self.command(who, command),
+            (Some(line), None) if line.starts_with("//") => self.say(who, &line[1..]),
+            (Some(line), None) => self.say(who, line),
         }
     }
 

@@ -39,6 +39,18 @@ pub fn only_shows(line: &str) -> bool {
     }
 }
 
+/// The command that a line is. With blanks before it, it is one only if it exists.
+pub fn command_in(line: &str) -> Option<&str> {
+    let command = line.trim_start();
+    let known = [
+        "/help", "/users", "/lobbies", "/create", "/join", "/sp", "/msg", "/tag", "/ai", "/setai",
+        "/color", "/width", "/quit",
+    ];
+    let is_known = known.contains(&&*split(command).0.to_ascii_lowercase());
+    let said = line.starts_with("//") || (command != line && !is_known);
+    Some(command).filter(|command| command.starts_with('/') && !said)
+}
+
 impl Model {
     pub(super) fn command(&mut self, who: Who, line: &str) {
         let (name, args) = split(line);

@@ -158,6 +158,22 @@ pub fn seconds(n: u64) -> String {
     if n == 1 { "1 second".to_owned() } else { format!("{n} seconds") }
 }
 
+/// A text without the marks of the server's lines that people try here.
+pub fn disarmed(text: &str) -> String {
+    let marks = [
+        ("[LOBBY]", "(LOBBY)"),
+        ("[dm]", "(dm)"),
+        ("[AI Response", "(AI Response"),
+        ("[just now]", "(just now)"),
+        ("╰─>", "->"),
+        ("│", "|"),
+        ("⚠", "!"),
+        ("✦", "*"),
+        ("──", "--"),
+    ];
+    marks.iter().fold(text.to_owned(), |text, (mark, harmless)| text.replace(mark, harmless))
+}
+
 // ---- Texts in rows ---------------------------------------------------------------------------
 
 const BEGIN: char = '\u{2}';
