@@ -67,8 +67,8 @@ pub fn disarm(text: &str) -> Cow<'_, str> {
 /// What follows an arrow that is drawn from here: strokes, and a head.
 fn arrow(text: &str) -> Option<&str> {
     let strokes = |c: char| matches!(c, '─' | '━' | '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
-    let nothing = |c: char| c.is_whitespace() || !is_drawn(c);
-    let text = text.trim_start_matches(|c| c == '╰' || nothing(c));
+    let nothing = |c: char| c == '╰' || c.is_whitespace() || !is_drawn(c);
+    let text = text.trim_start_matches(nothing);
     let behind = text.trim_start_matches(|c| strokes(c) || nothing(c));
     let drawn = behind.len() < text.len() && text.starts_with(strokes);
     behind.strip_prefix(['>', '＞', '›', '→']).filter(|_| drawn)
