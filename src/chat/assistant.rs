@@ -149,9 +149,9 @@ impl Chat {
         if self.refuse_short_of_memory(id, out) {
             return;
         }
-        if text::chars(text) > MAX_MESSAGE_CHARS {
-            let error = format_args!("Question too long (max {MAX_MESSAGE_CHARS} characters)");
-            return out.push(id, &render::error(error));
+        let chars = text::chars(text);
+        if chars > MAX_MESSAGE_CHARS {
+            return out.push(id, &render::too_long("Question", MAX_MESSAGE_CHARS, chars));
         }
         let Some(user) = self.user(id) else { return };
         let (at, name) = (user.lobby, user.name.clone());

@@ -311,7 +311,7 @@ fn the_longest_question_fits() {
     assert_eq!(world.asked.len(), 1);
     world.reply(&["short"]);
     world.clear();
-    let error = "Question too long (max 1000 characters)";
+    let error = "Question too long (max 1000 characters): it has 1001";
     world.answers(alice, &format!("/ai {}", "é".repeat(1001)), &[error]);
 }
 

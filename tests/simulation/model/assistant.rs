@@ -48,7 +48,7 @@ impl Model {
         let lobby = self.client(who).lobby;
         let waiting = self.waiting_in(lobby);
         if text.chars().count() > LONGEST_QUESTION {
-            return self.tell(who, "Question too long (max 1000 characters)\n");
+            return self.tell(who, &words::too_long("Question", LONGEST_QUESTION, text));
         }
         if waiting >= WAITING {
             let text = "[AI] Too many questions wait in this lobby. Try again in a moment.\n";
