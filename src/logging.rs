@@ -7,20 +7,21 @@
 //! The file is opened and written without waiting for whoever reads it: a FIFO that nobody reads
 //! keeps what its buffer takes; what comes after that is lost, and standard error says so.
 
-use std::fmt::{self, Write as _};
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, LineWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use time::OffsetDateTime;
+use simplelog::{ConfigBuilder, WriteLogger};
+use time::macros::format_description;
 
-/// What the `log` macros write to; one for the process.
-static LOGGER: OnceLock<Logger> = OnceLock::new();
+/// The log's file, if there is one. The logger writes to it, and a signal has it opened again.
+static FILE: Mutex<Option<LogFile>> = Mutex::new(None);
 
 /// Sends the log to standard error and, if a path is given, appends it to that file.
 ///
@@ -28,10 +29,24 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 /// The file cannot be opened.
 pub fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
     let file = file.map(|path| LogFile::open(path.to_owned())).transpose()?;
-    let logger = LOGGER.get_or_init(|| Logger { level, file: Mutex::new(file) });
-    log::set_logger(logger).map_err(|e| io::Error::other(e.to_string()))?;
+    *FILE.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    let logger = OneLine(WriteLogger::new(level, simplelog_config(), LineWriter::new(Sinks)));
+    log::set_boxed_logger(Box::new(logger)).map_err(|e| io::Error::other(e.to_string()))?;
     log::set_max_level(level);
     Ok(())
+}
+
+/// A time with milliseconds, the level, the text, and nothing else.
+fn simplelog_config() -> simplelog::Config {
+    ConfigBuilder::new()
+        .set_time_format_custom(format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+        ))
+        .set_time_level(LevelFilter::Error)
+        .set_thread_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .build()
 }
 
 /// Opens the log's file again, for whoever has moved it away. `None`: there is none.
@@ -39,7 +54,7 @@ pub fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
 /// # Errors
 /// It cannot be opened, with its name; the one that was open stays in use.
 pub fn reopen() -> Option<io::Result<()>> {
-    let mut file = LOGGER.get()?.file.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut file = FILE.lock().unwrap_or_else(PoisonError::into_inner);
     let path = file.as_ref()?.path.clone();
     let named = |e| io::Error::other(format!("cannot write {}: {e}", path.display()));
     let new = LogFile::open(path.clone()).map_err(named);
@@ -74,29 +89,62 @@ fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
 }
 
 /// Standard error and perhaps a file. A failure of one does not keep lines from the other.
-struct Logger {
-    level: LevelFilter,
-    file: Mutex<Option<LogFile>>,
+struct Sinks;
+
+impl Write for Sinks {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(line);
+        if let Some(file) = &mut *FILE.lock().unwrap_or_else(PoisonError::into_inner) {
+            file.append(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
-impl Log for Logger {
+/// A logger that makes one line of each record.
+struct OneLine<L>(L);
+
+impl<L: Log> Log for OneLine<L> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level
+        self.0.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        let line = line(OffsetDateTime::now_utc(), record);
-        let _ = io::stderr().write_all(line.as_bytes());
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = &mut *file {
-            file.append(&line);
-        }
+        let text = record.args().to_string();
+        let text = one_line(&text);
+        let metadata = record.metadata().clone();
+        self.0.log(&Record::builder().metadata(metadata).args(format_args!("{text}")).build());
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+/// What would end a line, or could steer the terminal that shows it, as Rust would write it: `\n`,
+/// `\t`, `\u{1b}`. What others sent may hold anything.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_unprintable(c) {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    Cow::Owned(line)
+}
+
+/// Controls, the line and paragraph separators, and what turns the direction of a text.
+fn is_unprintable(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 struct LogFile {
@@ -115,9 +163,9 @@ impl LogFile {
     }
 
     /// Appends a line. If it cannot be written standard error says so, once until it can be.
-    fn append(&mut self, line: &str) {
+    fn append(&mut self, line: &[u8]) {
         let end: &[u8] = if self.torn { b"\n" } else { b"" };
-        let result = self.write(end).and_then(|()| self.write(line.as_bytes()));
+        let result = self.write(end).and_then(|()| self.write(line));
         if let Err(error) = &result
             && !self.failing
         {
@@ -144,70 +192,51 @@ impl LogFile {
     }
 }
 
-/// A record as its line, with the newline.
-fn line(time: OffsetDateTime, record: &Record<'_>) -> String {
-    let mut line = String::with_capacity(128);
-    let _ = write!(
-        line,
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z [{}] ",
-        time.year(),
-        u8::from(time.month()),
-        time.day(),
-        time.hour(),
-        time.minute(),
-        time.second(),
-        time.millisecond(),
-        record.level(),
-    );
-    let _ = write!(OneLine(&mut line), "{}", record.args());
-    line.push('\n');
-    line
-}
-
-/// Writes what would end a line, or could steer the terminal that shows it, as Rust would: `\n`,
-/// `\t`, `\u{1b}`. What others sent may hold anything.
-struct OneLine<'a>(&'a mut String);
-
-impl fmt::Write for OneLine<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            if is_unprintable(c) {
-                self.0.extend(c.escape_default());
-            } else {
-                self.0.push(c);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Controls, the line and paragraph separators, and what turns the direction of a text.
-fn is_unprintable(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use log::Level;
+    use std::sync::Arc;
 
-    fn shown(millis: i128, level: Level, text: &str) -> String {
-        let time = OffsetDateTime::from_unix_timestamp_nanos(millis * 1_000_000).unwrap();
-        line(time, &Record::builder().level(level).args(format_args!("{text}")).build())
+    /// What the logger writes, kept.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn shown(level: Level, text: &str) -> String {
+        let kept = Kept::default();
+        let logger =
+            OneLine(WriteLogger::new(LevelFilter::Trace, simplelog_config(), kept.clone()));
+        logger.log(&Record::builder().level(level).args(format_args!("{text}")).build());
+        let line = kept.0.lock().unwrap().clone();
+        String::from_utf8(line).unwrap()
     }
 
     #[test]
     fn times_have_milliseconds_and_always_the_same_width() {
-        assert_eq!(shown(0, Level::Info, "a"), "1970-01-01T00:00:00.000Z [INFO] a\n");
-        let line = shown(1_795_380_142_120, Level::Error, "é");
-        assert_eq!(line, "2026-11-22T20:42:22.120Z [ERROR] é\n");
+        for _ in 0..20 {
+            let line = shown(Level::Info, "a");
+            let digits: String =
+                line.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+            assert_eq!(digits, "0000-00-00T00:00:00.000Z [INFO] a\n");
+        }
+        assert!(shown(Level::Error, "é").ends_with("Z [ERROR] é\n"));
     }
 
     #[test]
     fn a_record_is_one_line_whatever_stands_in_it() {
-        let line = shown(0, Level::Warn, "a\nb\r\n\tc\u{1b}[2J\u{85}\u{2028}\u{202e}\\n日🙂");
+        let line = shown(Level::Warn, "a\nb\r\n\tc\u{1b}[2J\u{85}\u{2028}\u{202e}\\n日🙂");
         let text = "a\\nb\\r\\n\\tc\\u{1b}[2J\\u{85}\\u{2028}\\u{202e}\\n日🙂";
-        assert_eq!(line, format!("1970-01-01T00:00:00.000Z [WARN] {text}\n"));
+        assert!(line.ends_with(&format!("Z [WARN] {text}\n")), "{line:?}");
     }
 
     #[test]
@@ -216,8 +245,8 @@ mod tests {
         let path = dir.path().join("log");
         let mut file = LogFile::open(path.clone()).unwrap();
         file.write(b"half of").unwrap();
-        file.append("whole\n");
-        file.append("and another\n");
+        file.append(b"whole\n");
+        file.append(b"and another\n");
         assert_eq!(std::fs::read_to_string(path).unwrap(), "half of\nwhole\nand another\n");
     }
 }
