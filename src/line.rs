@@ -13,6 +13,8 @@
 
 use std::num::NonZero;
 
+use memchr::memchr3;
+
 use crate::limits::{MAX_LINE_BYTES, MAX_TELNET_SUBNEGOTIATION};
 
 /// Telnet's "interpret as command" (RFC 854). It never occurs in UTF-8.
@@ -123,8 +125,7 @@ impl LineDecoder {
                     continue;
                 }
             }
-            let is_end = |b: &u8| matches!(*b, b'\n' | b'\r' | IAC);
-            let end = input.iter().position(is_end).unwrap_or(input.len());
+            let end = memchr3(b'\n', b'\r', IAC, input).unwrap_or(input.len());
             let (run, rest) = input.split_at_checked(end).unwrap_or((input, &[]));
             let ends = rest.first().is_some_and(|b| *b != IAC);
             if ends && self.partial.is_empty() && !self.discarding {

@@ -66,11 +66,14 @@ struct Outbox {
     /// Bytes unsent.
     bytes: usize,
     view: View,
+    /// The text of the round that it reads for that.
+    edition: Edition,
     /// The client has a prompt: it has a name and is not leaving.
     prompting: bool,
     prompt: Prompt,
     /// What that says, if not the usual.
     prompt_text: Option<PromptText>,
+    prompt_len: u16,
     /// Past its bound: takes and gives nothing any more.
     doomed: bool,
     /// Listed as dirty, or taken from that list and not at the end of its turn.
@@ -109,9 +112,9 @@ impl Outbox {
     fn hide_prompt(&mut self, round: &mut Round) {
         match std::mem::replace(&mut self.prompt, Prompt::Hidden) {
             Prompt::Hidden => {}
-            Prompt::Queued => self.bytes -= self.prompt_bytes().len(),
+            Prompt::Queued => self.bytes -= usize::from(self.prompt_len),
             Prompt::QueuedBelow => {
-                self.bytes -= self.prompt_bytes().len();
+                self.bytes -= usize::from(self.prompt_len);
                 self.hold(Round::ERASER, round);
             }
             Prompt::Shown | Prompt::Passed => self.hold(Round::ERASER, round),
@@ -222,9 +225,11 @@ impl Outboxes {
             fresh: Vec::new(),
             bytes: 0,
             view: View::COLOR,
+            edition: View::COLOR.edition(),
             prompting: false,
             prompt: Prompt::Hidden,
             prompt_text: None,
+            prompt_len: u16::try_from(PROMPT.len()).unwrap_or(u16::MAX),
             doomed: false,
             dirty: false,
         };
@@ -255,15 +260,17 @@ impl Outboxes {
                 continue;
             }
             let place = || self.round.place(frame, outbox.view);
-            let piece = match outbox.view.edition() {
+            let piece = match outbox.edition {
                 Edition::Color => *with_color.get_or_insert_with(place),
                 Edition::Plain => *without.get_or_insert_with(place),
                 Edition::Own => *own.entry(outbox.view).or_insert_with(place),
             };
-            outbox.hide_prompt(&mut self.round);
+            if outbox.prompt != Prompt::Hidden {
+                outbox.hide_prompt(&mut self.round);
+            }
             outbox.hold(piece, &mut self.round);
             // The prompt behind it fits, too.
-            if outbox.bytes + outbox.prompt_bytes().len() > self.limit {
+            if outbox.bytes + usize::from(outbox.prompt_len) > self.limit {
                 outbox.doomed = true;
                 outbox.drop_all(&mut self.round);
                 self.doomed.push(*id);
@@ -328,6 +335,7 @@ impl Outboxes {
         let Some(outbox) = self.boxes.get_mut(id) else { return };
         outbox.hide_prompt(&mut self.round);
         outbox.prompt_text = text;
+        outbox.prompt_len = u16::try_from(outbox.prompt_bytes().len()).unwrap_or(u16::MAX);
         if !outbox.dirty {
             outbox.dirty = true;
             self.dirty.push(id);
@@ -342,7 +350,7 @@ impl Outboxes {
             return;
         };
         if outbox.prompt == Prompt::QueuedBelow {
-            outbox.bytes -= outbox.prompt_bytes().len();
+            outbox.bytes -= usize::from(outbox.prompt_len);
             outbox.prompt = Prompt::Passed;
         }
         if matches!(outbox.prompt, Prompt::Shown | Prompt::Passed) {
@@ -376,6 +384,7 @@ impl Outboxes {
                 outbox.keep_pieces(&mut self.round);
             }
             outbox.view = view;
+            outbox.edition = view.edition();
         }
     }
 
@@ -408,7 +417,7 @@ impl Outboxes {
         };
         if wanted {
             outbox.prompt = queued;
-            outbox.bytes += outbox.prompt_bytes().len();
+            outbox.bytes += usize::from(outbox.prompt_len);
         }
     }
 

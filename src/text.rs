@@ -23,13 +23,15 @@ use crate::limits::{MAX_BLANKS, MAX_LEADING_BLANKS, MAX_MARKS_PER_BASE};
 /// twice changes nothing.
 #[must_use]
 pub fn clean(line: &[u8]) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(line);
-    let ordinary = |b: u8| (b' '..=b'~').contains(&b);
     // More blanks than may stand anywhere, whose number has to be looked at.
     const MANY: &str = "    ";
-    if text.bytes().all(ordinary) && !text.contains(MANY) {
-        return text;
+    if is_printable_ascii(line)
+        && let Ok(text) = std::str::from_utf8(line)
+        && !text.contains(MANY)
+    {
+        return Cow::Borrowed(text);
     }
+    let text = String::from_utf8_lossy(line);
     let mut cleaner = Cleaner { out: String::with_capacity(text.len()), ..Cleaner::default() };
     let mut rest = &*text;
     while !rest.is_empty() {
@@ -52,6 +54,20 @@ pub fn width(text: &str) -> usize {
 #[must_use]
 pub fn chars(text: &str) -> usize {
     text.chars().count()
+}
+
+/// Whether all bytes are printable ASCII. Most lines are: eight bytes are looked at in one step. A
+/// subtraction borrows into the highest bit of a byte that is less than a space, or DEL.
+fn is_printable_ascii(line: &[u8]) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let mut words = line.chunks_exact(8);
+    let mut high = 0;
+    for word in &mut words {
+        let word = word.try_into().map_or(u64::MAX, u64::from_le_bytes);
+        let is_del = (word ^ (EACH * 0x7f)).wrapping_sub(EACH);
+        high |= word | word.wrapping_sub(EACH * 0x20) | is_del;
+    }
+    high & (EACH * 0x80) == 0 && words.remainder().iter().all(|b| matches!(b, b' '..=b'~'))
 }
 
 #[derive(Default)]
@@ -239,6 +255,18 @@ mod tests {
             [("", 0, 0), ("abc", 3, 3), ("日本", 4, 2), ("e\u{301}", 1, 2)]
         {
             assert_eq!((width(text), chars(text)), (columns, count), "{text}");
+        }
+    }
+
+    #[test]
+    fn printable_is_what_is_printable_wherever_it_stands() {
+        for byte in 0..=255_u8 {
+            for at in 0..20 {
+                let mut line = *b"0123456789abcdefghij";
+                line[at] = byte;
+                let printable = (b' '..=b'~').contains(&byte);
+                assert_eq!(is_printable_ascii(&line), printable, "{byte} at {at}");
+            }
         }
     }
 

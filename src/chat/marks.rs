@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 use crate::wrap::columns;
 
 /// Characters between two brackets that are looked at: more than any mark has.
@@ -15,6 +17,9 @@ const LONGEST_MARK: usize = 16;
 /// A clean text without marks of the server's own. Doing it twice changes nothing.
 #[must_use]
 pub fn disarm(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() && memchr(b'[', text.as_bytes()).is_none() {
+        return Cow::Borrowed(text);
+    }
     let harmless = |c: char| {
         c.is_ascii() && c != '[' || c.is_alphanumeric() && !matches!(c, '\u{ff3b}' | '\u{ffe8}')
     };

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr3};
+
 use crate::wrap::columns;
 
 const BACKSPACE: u8 = 0x08;
@@ -18,8 +20,9 @@ const KILL_WORD: u8 = 0x17;
 /// character with all that is drawn with it.
 #[must_use]
 pub fn edited(line: &[u8]) -> Cow<'_, [u8]> {
-    let is_key = |b: &u8| matches!(*b, BACKSPACE | DELETE | KILL_LINE | KILL_WORD);
-    let Some(first) = line.iter().position(is_key) else { return Cow::Borrowed(line) };
+    let first =
+        memchr3(BACKSPACE, KILL_LINE, KILL_WORD, line).into_iter().chain(memchr(DELETE, line));
+    let Some(first) = first.min() else { return Cow::Borrowed(line) };
     let (before, rest) = line.split_at_checked(first).unwrap_or((line, &[]));
     let mut out = before.to_vec();
     for &byte in rest {
