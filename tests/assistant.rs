@@ -105,7 +105,7 @@ fn one_question_at_a_time_three_wait_and_more_are_refused() {
     alice.expect("[AI] You are number 1 in line.\n");
     alice.expect("[AI] You are number 2 in line.\n");
     alice.expect("[AI] You are number 3 in line.\n");
-    alice.expect("[AI] Too many questions wait in this lobby. Try again in a moment.\n");
+    alice.expect("[AI] Too many questions are waiting in this lobby. Try again in a moment.\n");
     alice.send("/ai status");
     alice.expect("Model: gemini-3.5-flash-lite\nYour questions: no limit\n");
     alice.expect("This lobby: one being answered, 3 waiting\n");
@@ -149,7 +149,7 @@ fn an_answer_can_be_stopped_and_outlives_its_asker() {
     alice.send("/ai one");
     bob.expect("│ line 0\n");
     bob.send("/ai stop");
-    bob.expect("[AI] Only who asked, or who created the lobby, can stop the answer.\n");
+    bob.expect("[AI] Only the one who asked, or the lobby's creator, can stop the answer.\n");
     alice.send("/ai stop");
     bob.expect("[AI] (answer cut short)\n[LOBBY] alice stopped the answer to alice\n");
     alice.send("/ai two");

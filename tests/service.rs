@@ -295,7 +295,7 @@ fn a_socket_that_is_of_no_use_stops_the_start_with_one_line() {
     }
     let file = std::fs::File::open("/dev/null").unwrap();
     expect(run(file.into(), &[]), "fd 3: socket operation on non-socket");
-    let many = "8 sockets are passed; at most 7 can be used";
+    let many = "8 sockets were passed; at most 7 can be used";
     expect(run(listener().0.into(), &[("LISTEN_FDS", "8")]), many);
     let no_pair = "the one named tls needs CHAT_TLS_CERT and CHAT_TLS_KEY";
     expect(run(listener().0.into(), &[("LISTEN_FDNAMES", "tls")]), no_pair);

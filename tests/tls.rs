@@ -461,7 +461,7 @@ fn a_certificate_out_of_date_is_warned_of() {
     };
     for (from, to, warning) in [
         (2020, 2021, "[WARN] CHAT_TLS_CERT: server.crt expired "),
-        (3020, 3021, "[WARN] CHAT_TLS_CERT: server.crt is valid only in "),
+        (3020, 3021, "[WARN] CHAT_TLS_CERT: server.crt is not valid for another "),
     ] {
         let (output, errors) = check(&with(from, to), &[]);
         assert!(output.status.success());

@@ -157,7 +157,7 @@ impl Chat {
         let (at, name) = (user.lobby, user.name.clone());
         let Some(lobby) = self.lobbies.get(at) else { return };
         if lobby.asks.waiting.len() >= ASKS_WAITING {
-            let error = "[AI] Too many questions wait in this lobby. Try again in a moment.";
+            let error = "[AI] Too many questions are waiting in this lobby. Try again in a moment.";
             return out.push(id, &render::error(error));
         }
         let budgets = match self.spend_question(now, id) {
@@ -346,7 +346,7 @@ impl Chat {
         let asked =
             self.assistant.current.get(&ask).is_some_and(|current| current.question.asker == id);
         if !asked && lobby.creator.session != Some(id) {
-            let error = "[AI] Only who asked, or who created the lobby, can stop the answer.";
+            let error = "[AI] Only the one who asked, or the lobby's creator, can stop the answer.";
             return out.push(id, &render::error(error));
         }
         self.requests.push_back(Request::StopGemini { ask });

@@ -202,7 +202,7 @@ fn warn_of_faults(path: &Path, chain: &[CertificateDer<'_>]) {
         }
         Invalid::NotValidYetContext { time, not_before } => {
             let days = days(time, not_before);
-            log::warn!("{CERT}: {path} is valid only in {days}; is the clock right?");
+            log::warn!("{CERT}: {path} is not valid for another {days}; is the clock right?");
         }
         Invalid::UnknownIssuer if issuers.is_empty() => log::warn!(
             "{CERT}: {path} holds no chain: clients that check refuse it unless they have its issuer; \

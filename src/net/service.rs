@@ -33,7 +33,7 @@ pub(super) fn passed_sockets() -> Result<Sockets, StartError> {
         return Ok(Vec::new());
     }
     if count > MAX_LISTENERS {
-        let line = format!("{count} sockets are passed; at most {MAX_LISTENERS} can be used");
+        let line = format!("{count} sockets were passed; at most {MAX_LISTENERS} can be used");
         return Err(StartError::Passed(line));
     }
     let passed = sd_listen_fds::get().map_err(|e| StartError::Passed(e.to_string()))?;

@@ -249,7 +249,7 @@ fn only_who_asked_or_made_the_lobby_can_stop_an_answer() {
     world.answers(bob, "/ai stop", &["[AI] There is no answer to stop."]);
     world.say(alice, "/ai a long story");
     world.clear();
-    let refusal = "[AI] Only who asked, or who created the lobby, can stop the answer.";
+    let refusal = "[AI] Only the one who asked, or the lobby's creator, can stop the answer.";
     world.answers(bob, "/ai stop", &[refusal]);
     world.answers(maker, "/ai stop", &["[LOBBY] maker stopped the answer to alice"]);
     assert!(world.asked.is_empty());
@@ -325,7 +325,7 @@ fn who_waits_is_told_the_place_in_line_and_who_need_not_is_not() {
         let place = format!("[AI] You are number {n} in line.");
         world.answers(alice, "/ai more", &[&*place]);
     }
-    let full = "[AI] Too many questions wait in this lobby. Try again in a moment.";
+    let full = "[AI] Too many questions are waiting in this lobby. Try again in a moment.";
     world.answers(alice, "/ai more", &[full]);
 }
 

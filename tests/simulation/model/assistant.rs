@@ -51,7 +51,8 @@ impl Model {
             return self.tell(who, &words::too_long("Question", LONGEST_QUESTION, text));
         }
         if waiting >= WAITING {
-            let text = "[AI] Too many questions wait in this lobby. Try again in a moment.\n";
+            let text =
+                "[AI] Too many questions are waiting in this lobby. Try again in a moment.\n";
             return self.tell(who, text);
         }
         let (own, address) = (self.asked_by(who), self.asked_from(who));
@@ -135,7 +136,8 @@ impl Model {
             return self.tell(who, "[AI] There is no answer to stop.\n");
         };
         if self.questions[at].who != who && !self.lobby(lobby).unwrap().is_of(who) {
-            let text = "[AI] Only who asked, or who created the lobby, can stop the answer.\n";
+            let text =
+                "[AI] Only the one who asked, or the lobby's creator, can stop the answer.\n";
             return self.tell(who, text);
         }
         let question = self.take_question(at);
