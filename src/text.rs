@@ -241,6 +241,7 @@ fn is_invisible(c: char) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -383,6 +384,51 @@ mod tests {
         c.is_control()
             || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
             || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200b}' | '\u{2800}' | '\u{feff}')
+    }
+
+    /// The shortest of a few runs: the machine may be busy with something else.
+    fn shortest_millis(work: impl Fn()) -> u128 {
+        let run = |_| {
+            let started = std::time::Instant::now();
+            work();
+            started.elapsed().as_millis()
+        };
+        (0..5).map(run).min().unwrap()
+    }
+
+    /// What costs most, as long as a line may be. Looking through all of it for each of its parts would
+    /// take many times as long.
+    #[test]
+    fn no_line_costs_more_than_its_length() {
+        let longest = |part: &str| part.repeat(crate::limits::MAX_LINE_BYTES / part.len());
+        for part in [
+            "\u{9d}",
+            "\u{9b}1",
+            "\u{1b}]",
+            "\u{1b}[1",
+            "\u{1b}( ",
+            "\u{1100}",
+            "e\u{301}",
+            "🏴\u{e0061}",
+            "\u{2800} ",
+            "\u{378}",
+            "[",
+            "[l ",
+        ] {
+            let line = longest(part);
+            let millis = shortest_millis(|| {
+                let _ = crate::chat::marks::disarm(&clean(line.as_bytes()));
+            });
+            assert!(millis < 80, "{part:?}: {millis} ms a line, without optimisation");
+        }
+        for part in ["🇩", "e\u{301}", "👩\u{200d}", "a ", "\u{ff}"] {
+            let keys = "\u{7f}".repeat(2000) + &"\u{17}".repeat(500);
+            let line = longest(part) + &keys;
+            let millis = shortest_millis(|| {
+                let _ = edited(line.as_bytes());
+            });
+            assert!(millis < 80, "{part:?}: {millis} ms a line, without optimisation");
+        }
     }
 
     proptest! {

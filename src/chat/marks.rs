@@ -101,10 +101,13 @@ fn is_mark(text: &str) -> bool {
         if c.is_whitespace() || !is_drawn(c) {
             continue;
         }
-        if inside.len() >= LONGEST_MARK {
+        let c = fold(c);
+        // All that marks are made of: most brackets are none by their first character.
+        let fits = c.is_ascii_alphanumeric() || matches!(c, ':' | '|');
+        if !fits || inside.len() >= LONGEST_MARK {
             return false;
         }
-        inside.push(fold(c));
+        inside.push(c);
     }
     inside == "ai"
 }

@@ -61,13 +61,14 @@ fn control_sequence(text: &str) -> Option<usize> {
 }
 
 /// The bytes of a control string behind its introducer, with its terminator: ST, BEL, or what cancels
-/// it. Another escape sequence means that there is none.
+/// it. Another escape sequence means that there is none, so that nothing is looked through twice.
 fn control_string(text: &str) -> Option<usize> {
-    let ends = |c| matches!(c, '\u{7}' | '\u{18}' | '\u{1a}' | '\u{9c}' | ESC);
+    let ends = |c| matches!(c, '\u{7}' | '\u{18}' | '\u{1a}' | ESC | '\u{80}'..='\u{9f}');
     let (at, c) = text.char_indices().find(|(_, c)| ends(*c))?;
     match c {
         ESC => text.get(at + 1..)?.starts_with('\\').then_some(at + 2),
-        c => Some(at + c.len_utf8()),
+        '\u{7}' | '\u{18}' | '\u{1a}' | '\u{9c}' => Some(at + c.len_utf8()),
+        _ => None,
     }
 }
 
