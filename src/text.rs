@@ -414,6 +414,9 @@ mod tests {
             "\u{378}",
             "[",
             "[l ",
+            "╰",
+            "╰ ",
+            "╰-",
         ] {
             let line = longest(part);
             let millis = shortest_millis(|| {

@@ -29,6 +29,8 @@ pub fn disarm(text: &str) -> Cow<'_, str> {
     out.push_str(before);
     // Brackets that were made round and wait for their counterpart.
     let mut open = 0_usize;
+    // What is left of the text where a look for an arrow ended in vain: none begins before that.
+    let mut no_arrow = usize::MAX;
     while let Some(c) = rest.chars().next() {
         let after = rest.get(c.len_utf8()..).unwrap_or_default();
         rest = after;
@@ -41,12 +43,15 @@ pub fn disarm(text: &str) -> Cow<'_, str> {
                 open -= 1;
                 out.push(')');
             }
-            '╰' => match arrow(after) {
-                Some(end) => {
+            '╰' if after.len() < no_arrow => match arrow(after) {
+                Ok(end) => {
                     out.push_str("->");
                     rest = end;
                 }
-                None => out.push(c),
+                Err(end) => {
+                    no_arrow = end.len();
+                    out.push(c);
+                }
             },
             '─' | '━' => {
                 let after = after.trim_start_matches(['─', '━']);
@@ -70,13 +75,16 @@ pub fn disarm(text: &str) -> Cow<'_, str> {
 }
 
 /// What follows an arrow that is drawn from here: strokes, and a head.
-fn arrow(text: &str) -> Option<&str> {
+///
+/// # Errors
+/// There is none, nor one that begins before what is given then.
+fn arrow(text: &str) -> Result<&str, &str> {
     let strokes = |c: char| matches!(c, '─' | '━' | '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
     let nothing = |c: char| c == '╰' || c.is_whitespace() || !is_drawn(c);
     let text = text.trim_start_matches(nothing);
     let behind = text.trim_start_matches(|c| strokes(c) || nothing(c));
     let drawn = behind.len() < text.len() && text.starts_with(strokes);
-    behind.strip_prefix(['>', '＞', '›', '→']).filter(|_| drawn)
+    behind.strip_prefix(['>', '＞', '›', '→']).filter(|_| drawn).ok_or(behind)
 }
 
 fn is_opening(c: char) -> bool {
