@@ -9,7 +9,7 @@ mod edit;
 mod escape;
 
 use std::borrow::Cow;
-use unicode_general_category::{GeneralCategory, get_general_category};
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub use edit::edited;
@@ -114,7 +114,9 @@ impl Cleaner {
             _ if draws_nothing(c) => self.blank(' '),
             _ if c.is_whitespace() && !c.is_control() && !is_invisible(c) => self.blank(c),
             _ if c.is_control() || is_invisible(c) => {}
-            _ => match get_general_category(c) {
+            // Known to be a letter or a digit without a look into the larger table.
+            _ if c.is_alphanumeric() => self.push(c),
+            _ => match c.general_category() {
                 GeneralCategory::Format if c != '\u{200d}' => {}
                 GeneralCategory::PrivateUse | GeneralCategory::Unassigned => {
                     self.push(char::REPLACEMENT_CHARACTER);
@@ -156,18 +158,22 @@ impl Cleaner {
         self.out.is_empty() || self.out.ends_with(char::is_whitespace)
     }
 
-    /// Whether a non-joiner stands between two letters, as Persian and Hindi are written.
+    /// Whether a non-joiner stands between two letters, as Persian and Hindi are written. A vowel sign
+    /// that has no column of its own has to have room behind it, or it would stand at the end.
     fn joins(&self, behind: &str) -> bool {
         let before = self.out.chars().next_back();
         let letter = |c: char| c.is_alphabetic() || is_mark(c);
-        let next = |c: char| c.is_alphabetic() && !is_conjoining(c) && !draws_nothing(c);
+        let next = |c: char| {
+            let has_room = c.width() != Some(0) || self.marks + 2 <= MAX_MARKS_PER_BASE;
+            c.is_alphabetic() && has_room && !is_conjoining(c) && !draws_nothing(c)
+        };
         before.is_some_and(letter) && behind.starts_with(next)
     }
 }
 
 fn is_mark(c: char) -> bool {
     use GeneralCategory::{NonspacingMark, SpacingMark};
-    matches!(get_general_category(c), NonspacingMark | SpacingMark)
+    matches!(c.general_category(), NonspacingMark | SpacingMark)
 }
 
 /// The bytes of the tags that make a regional flag of a black one (UTS #51), if they are whole.
@@ -362,6 +368,37 @@ mod tests {
             "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}"
         );
         assert_eq!(cleaned("a\u{600}b\u{70f}c"), "abc");
+    }
+
+    /// A character that the one table knows and the other does not would be shown in fewer columns than a
+    /// terminal draws, and nobody could send the emoji of the last years.
+    #[test]
+    fn what_is_defined_and_how_wide_it_is_come_from_the_same_unicode() {
+        let (major, minor, patch) = unicode_width::UNICODE_VERSION;
+        let widths = (u64::from(major), u64::from(minor), u64::from(patch));
+        assert_eq!(unicode_properties::UNICODE_VERSION, widths);
+        // Of Unicode 15.1, 16 and 17: an ideograph, eyes with bags, a distorted face.
+        for text in ["\u{2ebf0}", "\u{1fae9}", "\u{1faea}"] {
+            assert_eq!(cleaned(text), text);
+            assert_eq!(width(text), 2, "{text}");
+        }
+    }
+
+    /// Every character where it could change what stands beside it. A non-joiner before a vowel sign for
+    /// which there was no room, or before a letter that was replaced, went only at the second cleaning.
+    #[test]
+    fn cleaning_twice_changes_nothing_beside_any_character() {
+        for c in ('\0'..='\u{1ffff}').chain('\u{e0000}'..='\u{e01ff}') {
+            for text in [
+                format!("a\u{200c}{c}"),
+                format!("{c}\u{200c}b"),
+                format!("a\u{301}\u{301}\u{301}\u{200c}{c}"),
+                format!("가{c}\u{11a8}"),
+            ] {
+                let once = cleaned(&text);
+                assert_eq!(cleaned(&once), once, "{text:?}");
+            }
+        }
     }
 
     #[test]
