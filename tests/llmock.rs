@@ -21,7 +21,7 @@ fn the_assistant_understands_another_ones_gemini() {
         assert!(seen.contains("[AI Response to alice] Rox:\n  │ It is sunny in here.\n"), "{seen}");
     }
     alice.send("/ai am I asking too often?");
-    alice.expect("[AI] The AI's rate limit is reached. Try again in a minute.\n");
+    alice.expect("[AI] The AI's rate limit is reached. Try again in 1 second.\n");
     alice.send("/ai something without an answer");
     alice.expect("[AI] The AI model of this server is not available any more.\n");
     // The conversation goes on where it was.
