@@ -5,8 +5,9 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memchr3, memrchr};
 
+use super::escape;
 use crate::wrap::columns;
 
 const BACKSPACE: u8 = 0x08;
@@ -17,7 +18,8 @@ const KILL_LINE: u8 = 0x15;
 const KILL_WORD: u8 = 0x17;
 
 /// A line as it stands when its editing keys have done their work. Backspace and DEL take the last
-/// character with all that is drawn with it.
+/// character with all that is drawn with it, and the keys pressed since that show nothing: of the
+/// three bytes of an arrow the last one alone would leave the beginning of another key.
 #[must_use]
 pub fn edited(line: &[u8]) -> Cow<'_, [u8]> {
     let first =
@@ -27,7 +29,12 @@ pub fn edited(line: &[u8]) -> Cow<'_, [u8]> {
     let mut out = before.to_vec();
     for &byte in rest {
         match byte {
-            BACKSPACE | DELETE => take_grapheme(&mut out),
+            BACKSPACE | DELETE => {
+                while let Some(key) = key_at_end(&out) {
+                    out.truncate(out.len() - key);
+                }
+                take_grapheme(&mut out);
+            }
             KILL_LINE => out.clear(),
             KILL_WORD => {
                 while last_char(&out).is_some_and(|(c, _)| c.is_whitespace()) {
@@ -41,6 +48,16 @@ pub fn edited(line: &[u8]) -> Cow<'_, [u8]> {
         }
     }
     Cow::Owned(out)
+}
+
+/// The bytes of the escape sequence with which `line` ends, if it does: an arrow, for example. No more
+/// are looked at than the keys of terminals send.
+fn key_at_end(line: &[u8]) -> Option<usize> {
+    const LONGEST: usize = 16;
+    let end = line.get(line.len().saturating_sub(LONGEST)..)?;
+    let begin = memrchr(b'\x1b', end)?;
+    let key = std::str::from_utf8(end.get(begin..)?).ok()?;
+    (escape::sequence(key)? == key.len()).then_some(key.len())
 }
 
 /// The last character and its bytes; a byte that belongs to none is U+FFFD.
@@ -140,6 +157,12 @@ mod tests {
             ("🏴\u{e0067}\u{e0062}\u{e007f}\u{7f}x", "x"),
             ("日本\u{8}語", "日語"),
             ("c\u{301}\u{17}x", "x"),
+            // Arrows, Home in its three forms, a function key, ESC alone.
+            ("helpp\x1b[D\x1b[C\u{7f}!", "help!"),
+            ("ab\x1bOH\u{7f}\x1b[1~\u{7f}c", "c"),
+            ("ab\x1b[1;5D\x1b[[A\x1b\u{8}c", "ac"),
+            ("\x1b[D\u{7f}a", "a"),
+            ("a\x1b[2\u{7f}b", "a\x1b[b"),
         ] {
             assert_eq!(after(typed), left, "{typed:?}");
         }
