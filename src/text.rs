@@ -35,13 +35,56 @@ pub fn clean(line: &[u8]) -> Cow<'_, str> {
     let mut cleaner = Cleaner { out: String::with_capacity(text.len()), ..Cleaner::default() };
     let mut rest = &*text;
     while !rest.is_empty() {
-        let taken = match escape::sequence(rest) {
-            Some(bytes) => bytes,
-            None => cleaner.take(rest),
-        };
-        rest = rest.get(taken..).unwrap_or_default();
+        rest = rest.get(cleaner.step(rest)..).unwrap_or_default();
     }
     Cow::Owned(cleaner.out)
+}
+
+/// A typed line without the blanks at its front, of whatever kind. A password is taken as it was typed,
+/// out of a line that is text: where it begins is decided by what people see of the line.
+#[must_use]
+pub fn behind_blanks(typed: &[u8]) -> &[u8] {
+    let text = String::from_utf8_lossy(typed);
+    let mut cleaner = Cleaner::default();
+    let (mut at, mut end) = (0, 0);
+    while !cleaner.begun && at < text.len() {
+        let blanks = cleaner.blanks;
+        at += cleaner.step(text.get(at..).unwrap_or_default());
+        end = if cleaner.blanks > blanks { at } else { end };
+    }
+    typed.get(typed_bytes(typed, end)..).unwrap_or_default()
+}
+
+/// A typed line up to the end of its first word, as people see it, and behind the one blank that
+/// follows.
+#[must_use]
+pub fn split_word(typed: &[u8]) -> (&[u8], &[u8]) {
+    let text = String::from_utf8_lossy(typed);
+    let mut cleaner = Cleaner::default();
+    let (mut at, mut end) = (0, 0);
+    while !(cleaner.begun && cleaner.blanks > 0) {
+        if at >= text.len() {
+            return (typed, &[]);
+        }
+        end = at;
+        at += cleaner.step(text.get(at..).unwrap_or_default());
+    }
+    let (word, _) = typed.split_at_checked(typed_bytes(typed, end)).unwrap_or_default();
+    (word, typed.get(typed_bytes(typed, at)..).unwrap_or_default())
+}
+
+/// How many bytes of a typed line became the first `text_bytes` of its text, where each U+FFFD stands for
+/// one to three that are not UTF-8.
+fn typed_bytes(typed: &[u8], text_bytes: usize) -> usize {
+    let (mut typed_bytes, mut left) = (0, text_bytes);
+    for chunk in typed.utf8_chunks() {
+        if left <= chunk.valid().len() {
+            return typed_bytes + left;
+        }
+        left = left.saturating_sub(chunk.valid().len() + char::REPLACEMENT_CHARACTER.len_utf8());
+        typed_bytes += chunk.valid().len() + chunk.invalid().len();
+    }
+    typed_bytes
 }
 
 /// Columns that `text` takes on a terminal.
@@ -82,6 +125,11 @@ struct Cleaner {
 }
 
 impl Cleaner {
+    /// Takes the first characters of `rest`, or an escape sequence. Gives how many bytes.
+    fn step(&mut self, rest: &str) -> usize {
+        escape::sequence(rest).unwrap_or_else(|| self.take(rest))
+    }
+
     /// Takes the first characters of `rest`, which begins no escape sequence. Gives how many bytes.
     fn take(&mut self, rest: &str) -> usize {
         let Some(c) = rest.chars().next() else { return 0 };
@@ -142,9 +190,8 @@ impl Cleaner {
         self.blanks += 1;
         if !self.begun {
             if self.blanks <= MAX_LEADING_BLANKS {
-                return self.out.push(c);
+                self.out.push(c);
             }
-            self.blanks = MAX_LEADING_BLANKS;
         } else if self.blanks <= MAX_BLANKS {
             self.out.push(c);
         } else if self.blanks == MAX_BLANKS + 1 {
@@ -402,6 +449,30 @@ mod tests {
     }
 
     #[test]
+    fn words_of_a_typed_line_are_those_that_people_see() {
+        for (typed, word, rest) in [
+            (&b"one two"[..], &b"one"[..], &b"two"[..]),
+            ("one\u{a0} two".as_bytes(), b"one", b" two"),
+            ("one\u{3000}two".as_bytes(), b"one", b"two"),
+            ("one\u{2800}\u{200b}two".as_bytes(), b"one", "\u{200b}two".as_bytes()),
+            ("o\u{200b}ne\ttwo".as_bytes(), "o\u{200b}ne".as_bytes(), b"two"),
+            (b"  one two", b"  one", b"two"),
+            (b"o\x1b]0; \x07ne two", b"o\x1b]0; \x07ne", b"two"),
+            (b"o\xffn\xc3e \xfftwo", b"o\xffn\xc3e", b"\xfftwo"),
+            (b"\x1b]\xff \xff\x07one two", b"\x1b]\xff \xff\x07one", b"two"),
+            (b"one", b"one", b""),
+            (b"one ", b"one", b""),
+            (b" \t", b" \t", b""),
+        ] {
+            assert_eq!(split_word(typed), (word, rest), "{typed:?}");
+        }
+        let blanks = "\u{a0}\u{3000} \t\u{200b}\u{2800}".repeat(10);
+        for word in ["one two", "\u{200b}one", ""] {
+            assert_eq!(behind_blanks((blanks.clone() + word).as_bytes()), word.as_bytes());
+        }
+    }
+
+    #[test]
     fn what_is_not_utf8_is_replaced() {
         assert_eq!(clean(b"a\xffb\xc3(\xe2\x82"), "a\u{fffd}b\u{fffd}(\u{fffd}");
         // A raw C1 byte is not a control sequence introducer, only a broken byte.
@@ -488,6 +559,27 @@ mod tests {
             let once = cleaned(&typed);
             prop_assert!(!once.contains(forbidden), "{:?}", once);
             prop_assert_eq!(cleaned(&once), once);
+        }
+
+        #[test]
+        fn split_words_are_the_words_of_the_text(
+            bytes in proptest::collection::vec(prop_oneof![
+                6 => Just(b"ab".to_vec()), 3 => Just(b" ".to_vec()), 2 => Just(b"\xff".to_vec()),
+                2 => Just("\u{a0}".into()), 2 => Just("\u{200b}".into()), 1 => Just(b"\x1b]".to_vec()),
+                1 => Just(b"\x07".to_vec()), 1 => Just("\u{1100}".into()), 1 => any::<u8>().prop_map(|b| vec![b]),
+            ], 0..30)
+        ) {
+            let typed = bytes.concat();
+            let text = clean(&typed);
+            let (word, rest) = split_word(&typed);
+            prop_assert!(typed.starts_with(word) && typed.ends_with(rest));
+            let mut words = text.split_whitespace();
+            let word = clean(word);
+            prop_assert_eq!(word.trim(), words.next().unwrap_or_default());
+            prop_assert!(clean(rest).split_whitespace().eq(words));
+            let behind = behind_blanks(&typed);
+            prop_assert!(!clean(behind).starts_with(char::is_whitespace));
+            prop_assert!(clean(behind).split_whitespace().eq(text.split_whitespace()));
         }
 
         #[test]

@@ -119,3 +119,25 @@ fn who_leaves_while_a_password_is_checked_leaves_nothing_behind() {
     alice.send("/users");
     alice.expect("=== Users in 'general' (1) ===\n");
 }
+
+/// A blank of another kind before or behind the password, put in by a keyboard or an editor, must not
+/// make a description of it that everybody reads.
+#[test]
+fn a_password_beside_an_unusual_blank_is_shown_to_nobody() {
+    let server = Server::start();
+    let mut maker = server.login("maker");
+    for (n, blanks) in
+        [["\u{a0}", " "], [" ", "\u{a0}"], ["\u{3000}", "\u{3000}"]].iter().enumerate()
+    {
+        let [before, behind] = blanks;
+        maker.send(&format!("/create den{n}{before}hunter2{behind}chess"));
+        maker.expect(&format!("Created private lobby 'den{n}'. "));
+        maker.send(&format!("\u{3000}/join\u{3000}den{n}{before}hunter2"));
+        maker.expect(&format!("Joined lobby 'den{n}'\n"));
+        maker.send("/join general");
+        maker.expect("Joined lobby 'general'\n");
+    }
+    maker.send("/lobbies");
+    let list = maker.expect("Lobby: den2");
+    assert!(!list.contains("hunter2"), "{list}");
+}

@@ -9,6 +9,7 @@ use super::nearest::Mistyped;
 use super::render::NotFound;
 
 use crate::limits::COLUMNS;
+use crate::text;
 
 /// A well-formed command, its arguments borrowed from the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,13 +206,13 @@ pub static COMMANDS: &[Spec] = &[
 ];
 
 /// Reads a line that begins with `/`: as text, without blanks around it, and `typed`, the same before
-/// it was cleaned, since passwords are no text. The name ends at the first space and is matched without
+/// it was cleaned, since passwords are no text. The name ends at the first blank and is matched without
 /// regard to case.
 ///
 /// # Errors
 /// There is no such command, or it lacks an argument.
 pub fn parse<'a>(line: &'a str, typed: &'a [u8]) -> Result<Command<'a>, CommandError<'a>> {
-    let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let spec = find(name).ok_or(CommandError::Unknown(name))?;
     (spec.parse)(rest.trim(), typed).ok_or(CommandError::Usage(spec.name, spec.args))
 }
@@ -220,7 +221,7 @@ pub fn parse<'a>(line: &'a str, typed: &'a [u8]) -> Result<Command<'a>, CommandE
 /// its password for a blank too many.
 #[must_use]
 pub fn is_known(line: &str) -> bool {
-    find(line.split(' ').next().unwrap_or(line)).is_some()
+    find(line.split(char::is_whitespace).next().unwrap_or(line)).is_some()
 }
 
 fn find(name: &str) -> Option<&'static Spec> {
@@ -239,29 +240,24 @@ fn two(rest: &str) -> Option<(&str, &str)> {
 
 /// What stands in a typed line behind its first two words and one blank.
 fn behind_two_words(typed: &[u8]) -> &[u8] {
-    let mut rest = typed;
-    for _ in 0..2 {
-        rest = rest.trim_ascii_start();
-        let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
-        rest = rest.get(end..).unwrap_or_default();
-    }
-    rest.get(1..).unwrap_or_default()
+    let (_command, rest) = text::split_word(typed);
+    let (_name, rest) = text::split_word(rest);
+    rest
 }
 
 /// With two arguments the second is the description of a public lobby; with more it is the
 /// password, where `no-pass` and `""` stand for none. It may be quoted to hold spaces.
 fn create<'a>(rest: &'a str, typed: &'a [u8]) -> Option<Command<'a>> {
     let (name, _) = two(rest)?;
-    let rest = behind_two_words(typed).trim_ascii_start();
+    let rest = text::behind_blanks(behind_two_words(typed));
     let (second, quoted, rest) = match quoted(rest) {
         Some((inside, rest)) => (inside, true, rest),
         None => {
-            let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
-            let (word, rest) = rest.split_at_checked(end)?;
+            let (word, rest) = text::split_word(rest);
             (word, false, rest)
         }
     };
-    let description = rest.trim_ascii();
+    let description = text::behind_blanks(rest).trim_ascii_end();
     if description.is_empty() {
         return Some(Command::Create { name, password: None, description: second });
     }
@@ -274,7 +270,8 @@ fn quoted(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = rest.strip_prefix(b"\"")?;
     let end = rest.iter().position(|b| *b == b'"')?;
     let (inside, rest) = (rest.get(..end)?, rest.get(end + 1..)?);
-    rest.first().is_none_or(u8::is_ascii_whitespace).then_some((inside, rest))
+    let behind = text::behind_blanks(rest);
+    (rest.is_empty() || behind.len() < rest.len()).then_some((inside, behind))
 }
 
 fn join<'a>(rest: &'a str, typed: &'a [u8]) -> Option<Command<'a>> {
@@ -306,13 +303,18 @@ mod tests {
     }
 
     #[test]
-    fn names_end_at_the_first_space_and_have_no_case() {
+    fn names_end_at_the_first_blank_and_have_no_case() {
         assert_eq!(parse("/HELP"), Ok(Command::Help));
         assert_eq!(
             parse("/Msg bob  hi  there"),
             Ok(Command::Message { user: "bob", text: "hi  there" })
         );
-        for line in ["/", "//", "/helpme", "/help\u{a0}x", "/msgbob hi"] {
+        assert_eq!(parse("/HELP\u{a0}x"), Ok(Command::Help));
+        assert_eq!(
+            parse("/msg\u{3000}bob\u{3000}hi"),
+            Ok(Command::Message { user: "bob", text: "hi" })
+        );
+        for line in ["/", "//", "/helpme", "/msgbob hi"] {
             let name = line.split(' ').next().unwrap();
             assert_eq!(parse(line), Err(CommandError::Unknown(name)), "{line}");
         }
@@ -346,6 +348,13 @@ mod tests {
         assert_eq!(created("x \"only a description\""), (None, "only a description"));
         assert_eq!(created("x \"open desc"), (Some("\"open"), "desc"));
         assert_eq!(created("x no-pass"), (None, "no-pass"));
+        // Blanks of other kinds, which keyboards and editors put in unasked.
+        for line in ["x pw some desc", "x\u{a0}pw some desc", "x pw\u{a0}some desc"] {
+            assert_eq!(created(line), (Some("pw"), "some desc"), "{line:?}");
+        }
+        assert_eq!(created("x\u{3000}\u{3000}pw\u{3000}some desc"), (Some("pw"), "some desc"));
+        assert_eq!(created("x \"two words\"\u{a0}some desc"), (Some("two words"), "some desc"));
+        assert_eq!(created("x\u{200b} p\u{200b}w some desc"), (Some("p\u{200b}w"), "some desc"));
     }
 
     #[test]
@@ -359,6 +368,8 @@ mod tests {
             ("/join x \"a\"b\"", Some("\"a\"b\"")),
             ("/join  x  two ", Some(" two ")),
             ("/join x \t", Some("\t")),
+            ("/join x\u{a0}two words", Some("two words")),
+            ("/join\u{3000}x\u{3000}two words", Some("two words")),
         ] {
             let joined = Command::Join { name: "x", password: expected.map(str::as_bytes) };
             assert_eq!(parse(line), Ok(joined), "{line}");
