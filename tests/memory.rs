@@ -190,7 +190,10 @@ fn besiege(ceiling_mb: u64, abusers: usize, time: Duration) {
         ending.store(true, Ordering::Relaxed);
         if results.iter().any(Result::is_err) {
             let log = server.log();
-            let lines: Vec<_> = log.lines().filter(|line| !line.contains("refused")).collect();
+            let tells =
+                |line: &&str| line.contains("[WARN]") || names.iter().any(|n| line.contains(n));
+            let lines: Vec<_> =
+                log.lines().filter(|line| !line.contains("refused")).filter(tells).collect();
             panic!("{}", lines[lines.len().saturating_sub(100)..].join("\n"));
         }
     });
@@ -235,7 +238,12 @@ fn chat(mut client: Client, number: usize, many: usize, said: &AtomicU64, end: I
         assert!(client.read_some(), "{number} was closed");
         rest.extend(client.take_raw());
         while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
-            let line = common::plain(&rest.drain(..=at).collect::<Vec<_>>());
+            let line: Vec<_> = rest.drain(..=at).collect();
+            // The flood, of which there is so much that it takes time to read.
+            if line.len() > FLOOD_LINE {
+                continue;
+            }
+            let line = common::plain(&line);
             let Some(words) = line.trim_end().strip_prefix("  ╰─> word ") else { continue };
             let (word, of) = words.split_once(" of ").unwrap();
             let speaker: usize = of.parse().unwrap();
@@ -245,13 +253,16 @@ fn chat(mut client: Client, number: usize, many: usize, said: &AtomicU64, end: I
     }
 }
 
+const FLOOD_LINE: usize = 900;
+
 fn flood(mut flooder: Client, is_over: &dyn Fn() -> bool) {
-    let line = "f".repeat(900);
+    let line = "f".repeat(FLOOD_LINE);
     while !is_over() {
         flooder.send(&line);
         assert!(flooder.read_some());
         flooder.take_raw();
-        thread::sleep(Duration::from_millis(2));
+        // On a busy machine those who chat have to keep up with it.
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -310,10 +321,9 @@ fn raise_descriptor_limit() {
 fn who_stays_does_not_keep_the_room_of_the_crowd_that_has_gone() {
     let server = Server::with(&[("CHAT_MEMORY_MB", "8")]);
     let mut crowd = fill(&server);
-    // One of the last to come in.
-    let last = crowd
-        .iter_mut()
-        .rposition(|client| client.read_for(Duration::from_millis(20)).contains("LOBBY"));
+    // The last one who came in. Those behind were turned away.
+    let log = server.log();
+    let last = (0..crowd.len()).rfind(|n| log.contains(&format!("user{n} joined ")));
     let _stays = crowd.swap_remove(last.unwrap());
     drop(crowd);
     server.expect_log("memory is not short any more");
@@ -331,6 +341,9 @@ fn lines_without_an_end_do_not_keep_newcomers_out() {
         let mut client = server.connect();
         client.send_bytes(&[b'x'; 8000]);
         crowd.push(client);
+        if crowd.len().is_multiple_of(50) {
+            server.state();
+        }
     }
     server.expect_log("memory is not short any more");
     server.login("newcomer");
