@@ -364,9 +364,10 @@ impl Outboxes {
     }
 
     /// Has texts that are pushed from now on broken into rows of at most so many columns, or left as
-    /// they are.
-    pub fn set_columns(&mut self, id: ConnId, columns: Option<u16>) {
-        self.set_view(id, |view| view.columns = columns);
+    /// they are. Gives how many it will be: a few less, so that few widths are in use at once.
+    pub fn set_columns(&mut self, id: ConnId, columns: Option<u16>) -> Option<u16> {
+        self.set_view(id, |view| *view = view.with_columns(columns));
+        self.boxes.get(id)?.view.columns
     }
 
     /// Has what is pushed from now on end its lines with CR LF, or with LF.

@@ -282,8 +282,8 @@ fn telnet_tells_the_width_of_its_window() {
     alice.send_bytes(&[255, 251, 31]);
     assert!(alice.read_some());
     assert!(alice.take_raw().ends_with(DO_NAWS));
-    // A window of 30 columns; what is said fills 29 at most.
-    alice.send_bytes(&[255, 250, 31, 0, 30, 0, 24, 255, 240]);
+    // A window of 31 columns; what is said fills 30 at most.
+    alice.send_bytes(&[255, 250, 31, 0, 31, 0, 24, 255, 240]);
     alice.send("alice");
     bob.expect("[LOBBY] alice has joined the lobby\n");
     bob.send("one two three four five six seven");

@@ -184,8 +184,7 @@ impl Chat {
                 out.push(id, &render::success(format_args!("Colours are {state}.")));
             }
             Command::Width(columns) => {
-                out.set_columns(id, columns);
-                let reply = match columns {
+                let reply = match out.set_columns(id, columns) {
                     Some(columns) => format!("Texts have at most {columns} columns now."),
                     None => "Texts are not broken into rows any more.".to_owned(),
                 };

@@ -430,6 +430,26 @@ fn each_sees_texts_in_rows_of_its_own_width() {
 }
 
 #[test]
+fn a_crowd_in_which_everybody_has_a_width_of_their_own_is_shown_few_texts() {
+    let mut out = Outboxes::new(100_000);
+    let ids: Vec<_> = (20..=500).map(other).collect();
+    let mut before = 0;
+    for (id, columns) in ids.iter().zip(20..) {
+        out.open(*id);
+        let used = out.set_columns(*id, Some(columns)).unwrap();
+        assert!((before..=columns).contains(&used), "{used} of {columns}");
+        before = used;
+    }
+    for exact in [20, 40, 45, 79, 100, 120] {
+        assert_eq!(out.set_columns(ids[0], Some(exact)), Some(exact));
+    }
+    let long = message(&"words ".repeat(166));
+    out.broadcast(&ids, &long);
+    let texts = (out.round.len() - EMPTY) / long.len();
+    assert!(texts < 30, "{texts}");
+}
+
+#[test]
 fn what_waits_when_the_view_changes_was_said_before() {
     let mut out = opened(1000);
     out.set_prompting(id(), true);

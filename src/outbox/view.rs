@@ -32,11 +32,28 @@ pub(super) enum Edition {
     Own,
 }
 
+/// The columns that somebody with so many is shown texts in: few widths are in use at once, since a
+/// message is rendered for each.
+fn rounded(columns: u16) -> u16 {
+    let step = match columns {
+        DEFAULT_COLUMNS..100 => return DEFAULT_COLUMNS,
+        ..100 => 5,
+        100..200 => 20,
+        200.. => 100,
+    };
+    columns - columns % step
+}
+
 impl View {
     /// What everybody begins with.
     pub(super) const COLOR: Self =
         Self { color: true, crlf: false, columns: Some(DEFAULT_COLUMNS) };
     const PLAIN: Self = Self { color: false, ..Self::COLOR };
+
+    /// The same view with texts in rows of at most so many columns, rounded down to one of a few widths.
+    pub(super) fn with_columns(self, columns: Option<u16>) -> Self {
+        Self { columns: columns.map(rounded), ..self }
+    }
 
     /// Where this view's text stands.
     pub(super) fn edition(self) -> Edition {

@@ -296,8 +296,16 @@ impl Script {
             }
             72 => format!("//{words}"),
             73 => format!("[LOBBY] [dm] {words} [just now] ╰─> │ ⚠ ✦ ── [AI Response to"),
-            69 => (*rng.pick(&["", "   ", "/width 45", "/width 20", "/width off", "/width 7"]))
-                .to_owned(),
+            69 => (*rng.pick(&[
+                "",
+                "   ",
+                "/width 47",
+                "/width 20",
+                "/width off",
+                "/width 7",
+                "/width 300",
+            ]))
+            .to_owned(),
             70 => format!("{words} {}", "x".repeat(1000)),
             71 => "y".repeat(9000),
             _ => words,

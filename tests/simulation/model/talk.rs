@@ -72,6 +72,12 @@ impl Model {
             },
             "/width" => match args.parse() {
                 Ok(columns @ 20..=500) => {
+                    let columns = match columns {
+                        20..79 => columns / 5 * 5,
+                        79..100 => 79,
+                        100..200 => columns / 20 * 20,
+                        _ => columns / 100 * 100,
+                    };
                     self.client_mut(who).columns = Some(columns);
                     self.tell(who, &format!("Texts have at most {columns} columns now.\n"));
                 }
