@@ -143,6 +143,8 @@ impl Cleaner {
             '\u{200c}' => self.push(c),
             // Beside a blank there is nothing to join or to draw otherwise.
             '\u{200d}' | '\u{fe0e}' | '\u{fe0f}' if self.ends_blank() => {}
+            // The first one has decided it.
+            '\u{fe0e}' | '\u{fe0f}' if self.out.ends_with(['\u{fe0e}', '\u{fe0f}']) => {}
             '\u{1f3f4}' => {
                 self.push(c);
                 let tags = tags(behind);
@@ -385,6 +387,7 @@ mod tests {
             ("                    x", "                x"),
             ("\t\t\t\t\t\tx", "                x"),
             ("a \u{200d} \u{fe0f} \u{200d} \u{200d} b", "a b"),
+            ("a\u{fe0f}\u{fe0f}\u{fe0e}\u{fe0f}b", "a\u{fe0f}b"),
         ] {
             assert_eq!(cleaned(typed), seen, "{typed:?}");
         }

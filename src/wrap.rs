@@ -8,17 +8,31 @@ use unicode_width::UnicodeWidthChar as _;
 
 /// The columns that `c` takes at most, whatever stands beside it. Terminals that know nothing of
 /// emoji sequences or ligatures draw each of their characters by itself, so nothing is taken off for
-/// them: a thumb with a skin tone has 4 columns.
+/// them: a thumb with a skin tone has 4 columns. Nor for marks, but for those that all of them know:
+/// xterm, VTE, tmux and screen have tables of different years, and draw some vowel signs of India on
+/// the character before them, others in a column of their own.
 #[must_use]
 pub fn columns(c: char) -> usize {
     match c {
         ' '..='~' => 1,
+        // The marks of Latin letters, the joiners, the selector of text, the tags of flags.
+        '\u{300}'..='\u{36f}'
+        | '\u{200c}'
+        | '\u{200d}'
+        | '\u{fe0e}'
+        | '\u{e0020}'..='\u{e007f}' => 0,
         // Alone a letter in a box, in pairs a flag: each may be drawn as wide as a flag.
         '\u{1f1e6}'..='\u{1f1ff}' => 2,
-        // Makes an emoji, with two columns, of a character that has one.
-        '\u{fe0f}' => 1,
-        _ => c.width().unwrap_or(0),
+        // Numbers in black squares, tone marks of Hangul, signs of Vietnamese: wide for glibc.
+        '\u{3248}'..='\u{324f}' | '\u{302e}' | '\u{302f}' | '\u{16ff0}' | '\u{16ff1}' => 2,
+        _ => c.width().unwrap_or(1).max(1),
     }
+}
+
+/// Whether `c` is a mark on the character before it, or changes how that is drawn.
+#[must_use]
+pub fn is_mark(c: char) -> bool {
+    c.width() == Some(0)
 }
 
 /// The columns that `text` takes at most. Never more than it has bytes.
@@ -84,7 +98,7 @@ fn overlong(text: &str, room: usize) -> (&str, Option<&str>) {
     let (mut used, mut start, mut last) = (0, 0, '\0');
     for (at, c) in word.char_indices() {
         // What belongs to the character before it stays with that.
-        if columns(c) > 0 && c != '\u{fe0f}' && last != '\u{200d}' {
+        if !is_mark(c) && last != '\u{200d}' {
             start = at;
         }
         used += columns(c);
@@ -100,7 +114,7 @@ fn overlong(text: &str, room: usize) -> (&str, Option<&str>) {
 /// and neither belongs to the other.
 fn may_part(before: char, after: char) -> bool {
     let wide = |c: char| columns(c) == 2 && !matches!(c, '\u{1f1e6}'..='\u{1f1ff}');
-    let modifies = matches!(after, '\u{1f3fb}'..='\u{1f3ff}');
+    let modifies = matches!(after, '\u{1f3fb}'..='\u{1f3ff}') || is_mark(after);
     let closes =
         matches!(after, '、' | '。' | '，' | '．' | '」' | '』' | '）' | '！' | '？' | '：' | '；');
     wide(before) && wide(after) && !modifies && !closes
@@ -130,6 +144,10 @@ mod tests {
             ("❤\u{fe0f}", 2),
             ("\u{231a}\u{fe0e}", 2),
             ("\u{644}\u{627}", 2),
+            ("\u{bb2}\u{bbe}", 2),
+            (".\u{302e}\u{302e}", 5),
+            ("\u{3248}", 2),
+            ("\u{1ad0}\u{897}\u{1d165}", 3),
         ] {
             assert_eq!(width(text), columns, "{text}");
         }
@@ -179,6 +197,7 @@ mod tests {
                 6 => "[a-z]{1,30}",
                 2 => "[日本語の。👍🏽🇩🇪]{1,12}",
                 1 => "[é\u{301}❤\u{fe0f}\u{200d}ß]{1,12}",
+                1 => "[லா한\u{302e}]{1,12}",
                 1 => " {1,4}",
             ], 0..20),
             room in 1usize..40,
@@ -193,7 +212,7 @@ mod tests {
                 let whole = row.is_ascii() && !row.contains(' ');
                 let (mut letters, mut last) = (0, ' ');
                 for c in row.chars() {
-                    letters += usize::from(columns(c) > 0 && c != '\u{fe0f}' && last != '\u{200d}');
+                    letters += usize::from(!is_mark(c) && last != '\u{200d}');
                     last = c;
                 }
                 let single = letters <= 1;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use crate::wrap::columns;
+use crate::wrap;
 
 /// Characters between two brackets that are looked at: more than any mark has.
 const LONGEST_MARK: usize = 16;
@@ -122,7 +122,7 @@ fn is_mark(text: &str) -> bool {
 
 /// Whether this is more than a mark on, or a way to draw, the character before it.
 fn is_drawn(c: char) -> bool {
-    columns(c) > 0 && c != '\u{fe0f}'
+    !wrap::is_mark(c)
 }
 
 fn is_label(inside: &str) -> bool {

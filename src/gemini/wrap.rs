@@ -2,7 +2,7 @@
 //!
 //! Owns no state.
 
-use crate::wrap::{columns as columns_of, width};
+use crate::wrap::{is_mark, width};
 
 /// Breaks `rest`, which follows `prefix`, between words into rows of at most `columns`; later rows
 /// are indented by the width of the prefix. A word that no row can hold is broken where it has to
@@ -70,7 +70,7 @@ impl Rows {
             let before = self.row.len();
             self.row.push(c);
             // Marks, joiners and selectors stay with the character they follow.
-            while let Some(mark) = chars.next_if(|c| columns_of(*c) == 0 || *c == '\u{fe0f}') {
+            while let Some(mark) = chars.next_if(|c| is_mark(*c)) {
                 self.row.push(mark);
             }
             if width(&self.row) > self.columns && before > self.indent.len() {

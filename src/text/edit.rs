@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr3, memrchr};
 
 use super::escape;
-use crate::wrap::columns;
+use crate::wrap::is_mark;
 
 const BACKSPACE: u8 = 0x08;
 const DELETE: u8 = 0x7f;
@@ -125,7 +125,7 @@ fn flags_at_end(line: &[u8]) -> usize {
 
 /// Marks, joiners, variation selectors, the tags of some flags, skin tones.
 fn belongs_to_the_one_before(c: char) -> bool {
-    !c.is_control() && (columns(c) == 0 || matches!(c, '\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}'))
+    is_mark(c) || matches!(c, '\u{1f3fb}'..='\u{1f3ff}')
 }
 
 #[cfg(test)]
