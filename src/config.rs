@@ -330,8 +330,8 @@ impl Gemini {
         let key = match vars.get("GEMINI_API_KEY") {
             // It becomes the value of a header (RFC 9110, section 5.5).
             Some(key) if key.contains(['"', '\'']) => {
-                let allowed = "printable characters without spaces; its quotes are part of it, as \
-                               docker's --env-file has it: leave them out";
+                let allowed = "printable characters without spaces; the quotes count as part of \
+                               it, as in docker's --env-file: leave them out";
                 return Err(ConfigError::Value("GEMINI_API_KEY", None, allowed.to_owned()));
             }
             Some(key) if key.bytes().all(|b| b.is_ascii_graphic()) => Some(Secret(key)),

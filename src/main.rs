@@ -35,7 +35,7 @@ directory; the environment wins. The ones people change most:
   CHAT_MAX_CONNECTIONS_PER_IP  from one address      10; 0: no limit
   CHAT_MESSAGES_PER_WINDOW     a user's lines        5 in 10 seconds; 0: no limit
   CHAT_LOG_FILE                a file for the log    none
-  GEMINI_API_KEY               turns Rox, the AI, on none
+  GEMINI_API_KEY               turns on Rox, the AI   none
 
 mio-chat(1) and docs/settings.md list them all. Connect with: rlwrap nc HOST 8080
 ";
@@ -87,7 +87,7 @@ fn check(config: &Config) -> Result<ExitCode, String> {
 /// In the environment such a name may be meant for another program; in `.env` it is an error.
 fn warn_of_unknown(config: &Config) {
     for name in &config.unknown {
-        log::warn!("there is no setting {name}: its value in the environment is not used");
+        log::warn!("there is no setting {name}: the environment variable is ignored");
     }
 }
 

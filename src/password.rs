@@ -76,7 +76,7 @@ impl std::fmt::Display for PasswordError {
             Self::Empty => f.write_str("A password has at least 1 byte"),
             Self::TooLong => write!(f, "Password too long (max {MAX_PASSWORD_BYTES} bytes)"),
             Self::NotText => {
-                f.write_str("A password cannot hold NUL, or bytes that are not UTF-8. Not used.")
+                f.write_str("A password cannot contain NUL or bytes that are not UTF-8. Not used.")
             }
         }
     }

@@ -139,14 +139,14 @@ impl Tunnel {
             Ok(None) => Reply::Unfinished,
             // A TLS server says nothing before the client's hello: these are not its bytes.
             Ok(Some(Part::Head(head))) if head.status / 100 == 2 && !rest.is_empty() => {
-                Reply::Refused("it said more than that there is a tunnel".to_owned(), false)
+                Reply::Refused("it sent more than its answer".to_owned(), false)
             }
             Ok(Some(Part::Head(head))) if head.status / 100 == 2 => Reply::Open,
             Ok(Some(Part::Head(head))) => {
                 let status = head.status;
                 let why = match (status, self.has_authorization) {
                     // Some say so with the status that is a server's.
-                    (401 | 407, true) => ": it does not take this user and password",
+                    (401 | 407, true) => ": it does not accept this user and password",
                     (401 | 407, false) => {
                         ": it wants a user and a password (http://user:password@…)"
                     }
@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(plain("HTTP/1.1 100 x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), Reply::Open);
         assert_eq!(plain("HTTP/1.1 200 OK\r\n"), Reply::Unfinished);
         let more = plain("HTTP/1.1 200 OK\r\n\r\nmore");
-        assert_eq!(more, refused("it said more than that there is a tunnel", false));
+        assert_eq!(more, refused("it sent more than its answer", false));
         assert_eq!(plain("HTTP/1.1 403 No\r\n\r\nbody"), refused("HTTP 403", true));
         assert_eq!(plain("HTTP/1.1 302 No\r\n\r\n"), refused("HTTP 302", true));
         let bad_gateway = refused("HTTP 502: it cannot reach the service", false);
@@ -351,7 +351,7 @@ mod tests {
         assert!(
             matches!(plain("HTTP/1.0 401 x\r\n\r\n"), Reply::Refused(why, true) if why.contains("wants"))
         );
-        assert_eq!(takes_not, refused("HTTP 407: it does not take this user and password", true));
+        assert_eq!(takes_not, refused("HTTP 407: it does not accept this user and password", true));
         assert!(matches!(plain("SSH-2.0-x\r\n\r\n"), Reply::Refused(_, false)));
         assert!(matches!(plain(&"x".repeat(20_000)), Reply::Refused(_, false)));
     }

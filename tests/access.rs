@@ -23,7 +23,7 @@ fn server(env: &str) -> Server {
 }
 
 /// What those are told who may not stay.
-const CUT_OFF: &str = "Your address may not connect any more. Goodbye!\n";
+const CUT_OFF: &str = "Your address is no longer allowed to connect. Goodbye!\n";
 
 fn reload(server: &Server, env: &str) {
     fs::write(server.dir().join(".env"), env).unwrap();
@@ -83,7 +83,7 @@ fn what_a_reload_does_not_change_is_told() {
     server.expect_log("may connect: everybody, but not 127.0.0.66/32");
     assert!(!server.log().contains("other settings have changed"));
     reload(&server, "CHAT_HISTORY_SECS=61\nCHAT_DENY_FROM=127.0.0.66\n");
-    server.expect_log("other settings have changed, too: they count from the next start");
+    server.expect_log("other settings have changed: they take effect at the next start");
 }
 
 #[test]

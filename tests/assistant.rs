@@ -194,7 +194,7 @@ fn every_error_is_one_line_for_the_asker_and_the_cause_in_the_log() {
         (error(404, "{}"), "The AI model of this server is not available any more."),
         (error(302, ""), "The AI gave no usable answer."),
         (error(429, none), "The AI service gives this server's key no quota for its model."),
-        (error(400, place), "The AI service is not offered in the place where this server is."),
+        (error(400, place), "The AI service is not available in this server's region."),
         (zipped, "The AI's answer came in a form that this server cannot read."),
         (stream(blocked), "The AI service blocked the question (reason: safety)."),
         (stream(r#"{"candidates":[{"finishReason":"SPII"}]}"#), "(reason: spii)."),
@@ -282,7 +282,7 @@ fn gateways_add_to_a_stream_and_leave_it_open() {
         alice.expect(&format!("│ answer {n}\n"));
     }
     alice.send("/ai status");
-    let seen = alice.expect("This lobby: none, 0 waiting\n");
+    let seen = alice.expect("This lobby: none being answered, 0 waiting\n");
     assert!(!seen.contains("cut short") && !server.log().contains("assistant -"), "{seen}");
     assert!(asked.elapsed() < Duration::from_secs(10));
 }

@@ -99,8 +99,8 @@ fn what_is_wrong_with_the_services_certificate_is_in_the_log() {
             &["v1"],
             "root",
             Some(
-                "it is of X.509 version 1; openssl x509 -req makes one of version 3, \
-             which is needed, with -extfile FILE (in it: subjectAltName=DNS:NAME)",
+                "it is X.509 version 1 and has to be version 3; openssl x509 -req makes that \
+             with -extfile FILE (containing subjectAltName=DNS:NAME)",
             ),
         ),
         (
@@ -108,7 +108,7 @@ fn what_is_wrong_with_the_services_certificate_is_in_the_log() {
             &["own"],
             "own",
             Some(
-                "it is a CA's, not a server's; openssl req -x509 makes a server's \
+                "it is a CA's certificate, not a server's; openssl req -x509 makes a server's \
              with -addext basicConstraints=critical,CA:FALSE",
             ),
         ),
@@ -116,14 +116,14 @@ fn what_is_wrong_with_the_services_certificate_is_in_the_log() {
             "under-none",
             &["under-none", "none"],
             "root",
-            Some("that of its issuer is not a CA's; openssl"),
+            Some("its issuer's certificate is not a CA's; openssl"),
         ),
         (
             "bare",
             &["bare"],
             "bare",
             Some(
-                "it names no host; openssl makes one that does with -addext \
+                "it names no host; openssl adds a name with -addext \
              subjectAltName=DNS:NAME",
             ),
         ),
@@ -171,7 +171,7 @@ fn what_is_wrong_with_the_servers_own_certificate_is_said_at_the_start() {
             "leaf",
             &["leaf"],
             Some(
-                "server.crt holds no chain: clients that check refuse it unless they have \
+                "server.crt holds no chain: clients that check it refuse it unless they have \
              its issuer; put the issuer's certificate below it (openssl x509 -noout -issuer -in server.crt \
              names it)",
             ),
@@ -180,7 +180,7 @@ fn what_is_wrong_with_the_servers_own_certificate_is_said_at_the_start() {
             "leaf",
             &["leaf", "root"],
             Some(
-                "the certificates in server.crt are no chain: each has to be \
+                "the certificates in server.crt do not form a chain: each must be \
              issued by the one below it (openssl storeutl -noout -text -certs server.crt shows them)",
             ),
         ),
@@ -188,14 +188,15 @@ fn what_is_wrong_with_the_servers_own_certificate_is_said_at_the_start() {
             "own",
             &["own"],
             Some(
-                "clients that check may refuse server.crt: it is a CA's, not a server's; \
-             openssl req -x509 makes a server's with -addext basicConstraints=critical,CA:FALSE",
+                "clients that check it may refuse server.crt: it is a CA's certificate, not a \
+             server's; openssl req -x509 makes a server's with -addext \
+             basicConstraints=critical,CA:FALSE",
             ),
         ),
         (
             "v1",
             &["v1"],
-            Some("cannot use server.crt: it is of X.509 version 1; openssl x509 -req makes"),
+            Some("cannot use server.crt: it is X.509 version 1 and has to be version 3; openssl"),
         ),
     ] {
         if name == "v1" && !version_1 {

@@ -85,8 +85,7 @@ fn what_is_exempt_is_reached_without_it() {
 #[test]
 fn a_proxy_that_refuses_fails_or_talks_nonsense_is_told_of() {
     const CANNOT: &str = "[AI] The AI cannot be reached. Try again later.\n";
-    const REFUSED: &str =
-        "[AI] The AI cannot be reached: this server's proxy does not let it through.\n";
+    const REFUSED: &str = "[AI] The AI cannot be reached: this server's proxy does not allow it.\n";
     let cases: [(Reaction, &str, &str); 8] = [
         (
             Reaction::Say("HTTP/1.1 407 Auth\r\nProxy-Authenticate: Basic\r\n\r\n<html>"),
@@ -97,7 +96,7 @@ fn a_proxy_that_refuses_fails_or_talks_nonsense_is_told_of() {
         (Reaction::Say("HTTP/1.0 502 x\r\n\r\n"), CANNOT, "HTTP 502: it cannot reach the service"),
         (Reaction::Say("SSH-2.0-OpenSSH_9.2\r\n\r\n"), CANNOT, "the response is not of HTTP/1.0"),
         (Reaction::Say(""), CANNOT, "it closed the connection"),
-        (Reaction::Say("HTTP/1.1 200 OK\r\n\r\nhello"), CANNOT, "it said more than that there is"),
+        (Reaction::Say("HTTP/1.1 200 OK\r\n\r\nhello"), CANNOT, "it sent more than its answer"),
         (Reaction::Flood("HTTP/1.1 200 OK\r\nX: "), CANNOT, "the head of the response is"),
         (Reaction::Silence(Duration::from_secs(30)), CANNOT, "it took too long to answer"),
     ];
@@ -219,13 +218,11 @@ fn through_tinyproxy() {
     alice.expect("│ through\n");
     for (user, service, cause) in [
         ("", gemini.addr.port(), "HTTP 407: it wants a user and a password"),
-        ("rox:wrong@", gemini.addr.port(), "it does not take this user and password"),
+        ("rox:wrong@", gemini.addr.port(), "it does not accept this user and password"),
         ("rox:s%33cret@", 1, "HTTP 403"),
     ] {
         let (server, mut alice) = ask(user, service);
-        alice.expect(
-            "[AI] The AI cannot be reached: this server's proxy does not let it through.\n",
-        );
+        alice.expect("[AI] The AI cannot be reached: this server's proxy does not allow it.\n");
         server.expect_log(cause);
     }
 }

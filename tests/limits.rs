@@ -102,7 +102,7 @@ fn no_name_in_time_is_told_and_closed() {
     let server = Server::with(&[("CHAT_LOGIN_TIMEOUT_SECS", "1")]);
     let started = Instant::now();
     let seen = server.connect().read_to_end();
-    assert!(seen.contains("No username in time. Goodbye!"), "{seen}");
+    assert!(seen.contains("You did not enter a username in time. Goodbye!"), "{seen}");
     assert!(started.elapsed() >= Duration::from_secs(1));
 }
 
@@ -161,7 +161,7 @@ fn a_message_of_1000_characters_passes_and_one_more_does_not() {
     let server = Server::start();
     let mut alice = server.login("alice");
     alice.send("/width off");
-    alice.expect("Texts are not broken into rows any more.\n");
+    alice.expect("Messages are no longer wrapped.\n");
     let longest = "ä".repeat(1000);
     alice.send(&longest);
     alice.expect(&format!("  ╰─> {longest}\n"));

@@ -401,13 +401,13 @@ fn half_a_pair_or_one_that_does_not_match_stops_the_start_with_one_line() {
         ),
         (
             &mismatch,
-            "CHAT_TLS_KEY: the key in server.key is not that of the first certificate in server.crt, \
-             which has to be the server's own\n",
+            "CHAT_TLS_KEY: the key in server.key does not belong to the first certificate in \
+             server.crt, which must be the server's own\n",
         ),
         (
             &replace("server.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n"),
             "CHAT_TLS_KEY: the key in server.key needs a passphrase; openssl pkey -in server.key -out \
-             NEW takes it off\n",
+             NEW removes it\n",
         ),
         (
             &replace("server.key", UNSUPPORTED_KEY),

@@ -16,7 +16,7 @@ const BEFORE_A_NAME: &[&str] = &[
     "Username too long (max 20 characters)",
     "Username is reserved, try another.",
     "Too many wrong usernames. Goodbye!",
-    "No username in time. Goodbye!",
+    "You did not enter a username in time. Goodbye!",
     "Server is shutting down. Goodbye!",
     "This port is not encrypted. This is a plain-text chat. Connect with: nc HOST PORT",
 ];

@@ -385,7 +385,8 @@ impl Chat {
         let Some(lobby) = self.user(id).and_then(|user| self.lobbies.get(user.lobby)) else {
             return;
         };
-        let answering = if lobby.asks.current.is_some() { "one being answered" } else { "none" };
+        let answering =
+            if lobby.asks.current.is_some() { "one being answered" } else { "none being answered" };
         let waiting = lobby.asks.waiting.len();
         let status = render::ask_status(&settings.model, own, address, answering, waiting);
         out.push(id, &status);

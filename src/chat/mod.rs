@@ -483,7 +483,7 @@ impl Chat {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.deadline = None;
         let Stage::Named(user) = &session.stage else {
-            let farewell = render::error("\nNo username in time. Goodbye!");
+            let farewell = render::error("\nYou did not enter a username in time. Goodbye!");
             return self.dismiss(now, id, CloseReason::LoginTimeout, Some(&farewell), out);
         };
         let Some(idle) = self.settings.idle_timeout else { return };
@@ -498,7 +498,7 @@ impl Chat {
     fn forbidden(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
         let below_the_prompt = if self.user(id).is_some() { "" } else { "\n" };
         let farewell = render::notice(format_args!(
-            "{below_the_prompt}Your address may not connect any more. Goodbye!"
+            "{below_the_prompt}Your address is no longer allowed to connect. Goodbye!"
         ));
         self.dismiss(now, id, CloseReason::Forbidden, Some(&farewell), out);
     }

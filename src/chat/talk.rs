@@ -185,8 +185,8 @@ impl Chat {
             }
             Command::Width(columns) => {
                 let reply = match out.set_columns(id, columns) {
-                    Some(columns) => format!("Texts have at most {columns} columns now."),
-                    None => "Texts are not broken into rows any more.".to_owned(),
+                    Some(columns) => format!("Messages now wrap at {columns} columns."),
+                    None => "Messages are no longer wrapped.".to_owned(),
                 };
                 out.push(id, &render::success(reply));
             }

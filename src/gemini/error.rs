@@ -228,15 +228,15 @@ impl fmt::Display for AskError {
             }
             Self::TimedOut(_) => f.write_str("The AI took too long to answer. Try again later."),
             Self::NoNetwork(_) => f.write_str("The AI cannot be reached. Try again later."),
-            Self::ProxyRefused(_) => f.write_str(
-                "The AI cannot be reached: this server's proxy does not let it through.",
-            ),
+            Self::ProxyRefused(_) => {
+                f.write_str("The AI cannot be reached: this server's proxy does not allow it.")
+            }
             Self::Unusable(_) => f.write_str("The AI gave no usable answer. Try again."),
             Self::Compressed(_) => {
                 f.write_str("The AI's answer came in a form that this server cannot read.")
             }
             Self::NotServed(_) => {
-                f.write_str("The AI service is not offered in the place where this server is.")
+                f.write_str("The AI service is not available in this server's region.")
             }
             Self::NoQuota(_) => {
                 f.write_str("The AI service gives this server's key no quota for its model.")

@@ -54,7 +54,7 @@ impl fmt::Display for StartError {
             Self::Certificate(error) => error.fmt(f),
             Self::Assistant(line) => f.write_str(line),
             Self::Nowhere => f.write_str(
-                "CHAT_LISTEN: it is off, and there is no TLS address either: nobody could connect",
+                "CHAT_LISTEN: it is off and there is no TLS address, so nobody could connect",
             ),
             Self::Passed(line) => write!(f, "LISTEN_FDS: {line}"),
             Self::System(what, error) => {

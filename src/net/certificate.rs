@@ -61,14 +61,15 @@ impl fmt::Display for CertificateError {
             }
             Self::Mismatch(key, cert) => write!(
                 f,
-                "{KEY}: the key in {} is not that of the first certificate in {}, which has to be the \
-                 server's own",
+                "{KEY}: the key in {} does not belong to the first certificate in {}, which must \
+                 be the server's own",
                 key.display(),
                 cert.display()
             ),
             Self::Encrypted(key) => write!(
                 f,
-                "{KEY}: the key in {0} needs a passphrase; openssl pkey -in {0} -out NEW takes it off",
+                "{KEY}: the key in {0} needs a passphrase; openssl pkey -in {0} -out NEW removes \
+                 it",
                 key.display()
             ),
             Self::Unsupported(key) => write!(
@@ -190,7 +191,7 @@ fn warn_of_faults(path: &Path, chain: &[CertificateDer<'_>]) {
     let Err(error) = verdict else { return };
     let path = path.display();
     if let Some(words) = verdict::words(&error) {
-        return log::warn!("{CERT}: clients that check may refuse {path}: {words}");
+        return log::warn!("{CERT}: clients that check it may refuse {path}: {words}");
     }
     let Error::InvalidCertificate(error) = error else { return };
     let days = |from: UnixTime, to: UnixTime| {
@@ -205,12 +206,13 @@ fn warn_of_faults(path: &Path, chain: &[CertificateDer<'_>]) {
             log::warn!("{CERT}: {path} is not valid for another {days}; is the clock right?");
         }
         Invalid::UnknownIssuer if issuers.is_empty() => log::warn!(
-            "{CERT}: {path} holds no chain: clients that check refuse it unless they have its issuer; \
-             put the issuer's certificate below it (openssl x509 -noout -issuer -in {path} names it)"
+            "{CERT}: {path} holds no chain: clients that check it refuse it unless they have its \
+             issuer; put the issuer's certificate below it (openssl x509 -noout -issuer -in {path} \
+             names it)"
         ),
         Invalid::UnknownIssuer => log::warn!(
-            "{CERT}: the certificates in {path} are no chain: each has to be issued by the one below it \
-             (openssl storeutl -noout -text -certs {path} shows them)"
+            "{CERT}: the certificates in {path} do not form a chain: each must be issued by the \
+             one below it (openssl storeutl -noout -text -certs {path} shows them)"
         ),
         _ => {}
     }

@@ -100,7 +100,7 @@ impl Assistant {
         let tls = if gemini.base_url.https {
             let host = &gemini.base_url.host;
             let name = ServerName::try_from(host.clone()).map_err(|_| {
-                StartError::Assistant(format!("GEMINI_BASE_URL: \"{host}\" is no host name"))
+                StartError::Assistant(format!("GEMINI_BASE_URL: \"{host}\" is not a host name"))
             })?;
             Some((certificate::client_config(gemini.ca_file.as_deref())?, name))
         } else {

@@ -569,7 +569,7 @@ impl Server {
                 self.config.has_file = config.has_file;
                 self.set_access(now, config.access.clone());
                 if config != self.config {
-                    log::warn!("other settings have changed, too: they count from the next start");
+                    log::warn!("other settings have changed: they take effect at the next start");
                 }
             }
             Err(error) => log::error!("the old settings stay in use - {error}"),

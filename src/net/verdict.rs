@@ -29,20 +29,18 @@ pub(super) fn words(error: &Error) -> Option<&'static str> {
     };
     Some(match &*name {
         "UnsupportedCertVersion" => {
-            "it is of X.509 version 1; openssl x509 -req makes one of version 3, which is needed, with \
-             -extfile FILE (in it: subjectAltName=DNS:NAME)"
+            "it is X.509 version 1 and has to be version 3; openssl x509 -req makes that with \
+             -extfile FILE (containing subjectAltName=DNS:NAME)"
         }
         "CaUsedAsEndEntity" => {
-            "it is a CA's, not a server's; openssl req -x509 makes a server's with \
+            "it is a CA's certificate, not a server's; openssl req -x509 makes a server's with \
              -addext basicConstraints=critical,CA:FALSE"
         }
         "EndEntityUsedAsCa" => {
-            "that of its issuer is not a CA's; openssl req -x509 makes a CA's with \
+            "its issuer's certificate is not a CA's; openssl req -x509 makes a CA's with \
              -addext basicConstraints=critical,CA:TRUE"
         }
-        "NoNames" => {
-            "it names no host; openssl makes one that does with -addext subjectAltName=DNS:NAME"
-        }
+        "NoNames" => "it names no host; openssl adds a name with -addext subjectAltName=DNS:NAME",
         _ => return None,
     })
 }

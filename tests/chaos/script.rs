@@ -36,7 +36,7 @@ impl Life<'_> {
             Kind::EndlessLineReset => self.endless_line_reset(),
             Kind::Deaf => self.deaf(),
             Kind::SilentAtPrompt => {
-                vec![Step::ReadToEnd(vec![once("No username in time. Goodbye!")])]
+                vec![Step::ReadToEnd(vec![once("You did not enter a username in time. Goodbye!")])]
             }
             Kind::Vanish => self.vanish(),
             Kind::Telnet => self.telnet(),

@@ -294,7 +294,7 @@ impl<'a> Town<'a> {
         wait(citizen, "Colours are off.\n");
         // Each text is one row, however long.
         citizen.say("/width off");
-        wait(citizen, "Texts are not broken into rows any more.\n");
+        wait(citizen, "Messages are no longer wrapped.\n");
         if lobby == GENERAL {
             return;
         }

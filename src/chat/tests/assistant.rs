@@ -161,7 +161,10 @@ fn four_lobbies_are_served_at_once_and_the_others_take_turns() {
     (0..10).for_each(|_| world.reply(&["done"]));
     assert!(world.asked.is_empty());
     world.clear();
-    assert_eq!(world.answer(users[5], "/ai status")[4], "This lobby: none, 0 waiting");
+    assert_eq!(
+        world.answer(users[5], "/ai status")[4],
+        "This lobby: none being answered, 0 waiting"
+    );
 }
 
 #[test]

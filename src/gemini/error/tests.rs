@@ -142,7 +142,7 @@ fn what_waiting_does_not_help_is_said_to_be_so() {
     let place = r#"{"error":{"code":400,"status":"FAILED_PRECONDITION",
         "message":"User location is not supported for the API use."}}"#;
     let error = failed(400, place);
-    let words = "The AI service is not offered in the place where this server is.";
+    let words = "The AI service is not available in this server's region.";
     assert_eq!(error.to_string(), words);
     assert!(error.log_cause().starts_with("not offered here: HTTP 400 FAILED_PRECONDITION: User"));
     let other = r#"{"error":{"code":400,"status":"FAILED_PRECONDITION","message":"m"}}"#;

@@ -119,8 +119,11 @@ impl Model {
         };
         let own = left(self.asked_by(who), an_hour);
         let address = left(self.asked_from(who), 10 * an_hour);
-        let answering =
-            if self.under_way_in(lobby).is_some() { "one being answered" } else { "none" };
+        let answering = if self.under_way_in(lobby).is_some() {
+            "one being answered"
+        } else {
+            "none being answered"
+        };
         let (model, waiting) = (&self.rules.model_name, self.waiting_in(lobby));
         let text = format!(
             "=== AI ===\nModel: {model}\nYour questions: {own}\n\

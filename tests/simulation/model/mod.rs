@@ -283,7 +283,7 @@ impl Model {
         self.now = now;
         if self.is_open(who) {
             let named = self.name_of(who).is_some();
-            let farewell = "Your address may not connect any more. Goodbye!\n";
+            let farewell = "Your address is no longer allowed to connect. Goodbye!\n";
             self.tell(who, &format!("{}{farewell}", words::break_line(named)));
             self.close(who);
         }
@@ -312,7 +312,7 @@ impl Model {
         while let Some((_, due)) = self.all_due().first().copied().filter(|due| due.0 <= now) {
             match due {
                 Due::LoginTimeout(who) => {
-                    self.tell(who, "\nNo username in time. Goodbye!\n");
+                    self.tell(who, "\nYou did not enter a username in time. Goodbye!\n");
                     self.close(who);
                 }
                 Due::IdleTimeout(who) => {

@@ -79,11 +79,11 @@ impl Model {
                         _ => columns / 100 * 100,
                     };
                     self.client_mut(who).columns = Some(columns);
-                    self.tell(who, &format!("Texts have at most {columns} columns now.\n"));
+                    self.tell(who, &format!("Messages now wrap at {columns} columns.\n"));
                 }
                 _ if args.eq_ignore_ascii_case("off") => {
                     self.client_mut(who).columns = None;
-                    self.tell(who, "Texts are not broken into rows any more.\n");
+                    self.tell(who, "Messages are no longer wrapped.\n");
                 }
                 _ => self.tell(who, "Usage: /width <columns | off>\n"),
             },
