@@ -1,6 +1,6 @@
-//! What a clock on the wall shows: weekday, hour and minute, in the zone of the machine.
+//! What a wall clock shows: weekday, hour and minute, in the machine's time zone.
 //!
-//! Reads no clock and no file: it is told what time it is, and given the zone's rules, summer time
+//! Reads no clock and no file: the caller supplies the time and the zone's rules, summer time
 //! included (RFC 9636).
 
 use std::fmt;
@@ -13,7 +13,7 @@ const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 /// The first day of Unix time, 1 January 1970, among them.
 const FIRST_WEEKDAY: i64 = 3;
 
-/// A place's time.
+/// A time zone.
 #[derive(Debug, Clone)]
 pub struct Zone {
     rules: TimeZone,
@@ -21,7 +21,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The one with these rules, under the name that it has on this machine.
+    /// The zone with these rules, under the name that it has on this machine.
     #[must_use]
     pub fn new(rules: TimeZone, name: &str) -> Self {
         Self { rules, name: name.into() }
@@ -33,13 +33,13 @@ impl Zone {
         Self::new(TimeZone::utc(), "UTC")
     }
 
-    /// What it is called.
+    /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What its clocks show so many seconds after the beginning of 1970.
+    /// The wall-clock time this many seconds after the beginning of 1970.
     #[must_use]
     pub fn at(&self, unix_secs: i64) -> ClockTime {
         let kind = self.rules.find_local_time_type(unix_secs);
@@ -55,7 +55,7 @@ impl Zone {
 /// What a clock shows. `Display` is `Thu 14:05`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockTime {
-    /// From Monday on, beginning with 0.
+    /// Days since Monday: 0 is Monday.
     weekday: u8,
     hour: u8,
     minute: u8,
@@ -69,7 +69,7 @@ impl fmt::Display for ClockTime {
     }
 }
 
-/// A clock in some zone, which goes by what it was last told.
+/// A clock in some zone, which runs on from the time it was last told.
 #[derive(Debug)]
 pub struct WallClock {
     zone: Zone,
@@ -83,18 +83,19 @@ impl WallClock {
         Self { zone, told: None }
     }
 
-    /// Where it hangs.
+    /// Its time zone.
     #[must_use]
     pub fn zone(&self) -> &Zone {
         &self.zone
     }
 
-    /// Sets it: at `now` so many seconds have passed since the beginning of 1970.
+    /// Sets it: at `now`, this many seconds have passed since the beginning of 1970.
     pub fn set(&mut self, now: Instant, unix_secs: i64) {
         self.told = Some((now, unix_secs));
     }
 
-    /// What it shows at `now`, which is not before it was set; nothing if it was not.
+    /// What it shows at `now`, which is not before the time when it was set; `None` if it was never
+    /// set.
     #[must_use]
     pub fn at(&self, now: Instant) -> Option<ClockTime> {
         let (then, unix_secs) = self.told?;

@@ -42,14 +42,14 @@ pub struct Config {
     pub access: Access,
     /// `CHAT_PROXY_FROM`: the proxies whose PROXY protocol header is required and believed.
     pub proxies: Networks,
-    /// What the chat itself is told.
+    /// The chat's own settings.
     pub chat: chat::Settings,
     /// `CHAT_SEND_QUEUE_BYTES`: unsent output of one client.
     pub send_queue_bytes: usize,
-    /// `CHAT_SEND_STALL_SECS`: how long that may stand still.
+    /// `CHAT_SEND_STALL_SECS`: how long that output may make no progress.
     pub send_stall: Duration,
-    /// `CHAT_MEMORY_MB`: what the server may take, in MiB; 0 is no ceiling, `None` goes by what there
-    /// is.
+    /// `CHAT_MEMORY_MB`: how much memory the server may use, in MiB; 0 is no ceiling, and `None`
+    /// means that it depends on the machine.
     pub memory_mb: Option<usize>,
     /// `CHAT_BCRYPT_COST`: log2 of the rounds for a lobby password.
     pub bcrypt_cost: u32,
@@ -59,11 +59,11 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     /// The assistant's settings.
     pub gemini: Gemini,
-    /// Where the `.env` file is looked for, to be read again.
+    /// Where the `.env` file is looked for when it is read again.
     pub directory: PathBuf,
-    /// It was there.
+    /// Whether it was there.
     pub has_file: bool,
-    /// Variables of the environment that are named like settings and are none.
+    /// Environment variables whose names look like settings but are not.
     pub unknown: Vec<String>,
 }
 
@@ -74,11 +74,11 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Its key, PEM.
     pub key: PathBuf,
-    /// The operator named one of them: they have to be there.
+    /// Whether the operator named one of them: then both have to exist.
     pub named: bool,
 }
 
-/// What the assistant is told.
+/// The assistant's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gemini {
     /// `GEMINI_API_KEY`; without it there is no assistant.
@@ -128,7 +128,7 @@ pub struct BaseUrl {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// What comes before the paths of the service, without a slash or its version at the end.
+    /// What comes before the service's own paths, without a slash or the API version at the end.
     pub path: String,
 }
 
@@ -175,15 +175,15 @@ impl FromStr for BaseUrl {
     }
 }
 
-/// What is wrong with the settings: one line that names the variable.
+/// What is wrong with the settings, in one line that names the variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigError {
     /// A value cannot be used: the variable, the value (`None`: not shown), what is allowed.
     Value(&'static str, Option<String>, String),
     /// The value of a variable is not UTF-8.
     NotText(String),
-    /// A line of the `.env` file, by its number, is not of the form it should have. The line itself
-    /// is not shown: it may hold the key.
+    /// A line of the `.env` file, given by its number, does not have the right form. The line
+    /// itself is not shown: it may hold the key.
     File(PathBuf, usize),
     /// A line of the `.env` file is for a setting of this name, which does not exist.
     Unknown(PathBuf, String),
@@ -255,7 +255,7 @@ impl Config {
         Ok(Self { directory: directory.to_owned(), has_file, unknown, ..config })
     }
 
-    /// From a function that gives the value of a variable; the directory is the working directory.
+    /// Uses a function that gives the value of a variable; the directory is the working directory.
     ///
     /// # Errors
     /// The first value that cannot be read.
@@ -353,7 +353,8 @@ impl Gemini {
             "https://host[:port][/path], or http:// with a loopback address",
             |text| text.parse().ok(),
         )?;
-        // Others use these variables, too: what is wrong with them matters where they are used here.
+        // Other programs use these variables as well: a fault in them matters only where we use
+        // them.
         let proxy = match key.is_some() && base_url.https {
             true => Proxy::find(|name| vars.get(name), &base_url.host).map_err(|name| {
                 // There may be a password in it.
@@ -381,7 +382,7 @@ impl Gemini {
     }
 }
 
-/// Whether a variable of this name is meant for this server, in whatever case.
+/// Whether a variable of this name is meant for this server, whatever its case.
 fn is_ours(name: &str) -> bool {
     let starts_with =
         |start: &str| name.get(..start.len()).is_some_and(|text| text.eq_ignore_ascii_case(start));
@@ -396,7 +397,7 @@ fn is_of_proxies(name: &str) -> bool {
 /// The variables in the text of a `.env` file, the last of each name, as a shell has it.
 ///
 /// # Errors
-/// The number of the first line that is not of the form it should have.
+/// The number of the first line that does not have the right form.
 pub fn read_file(text: &str) -> Result<HashMap<String, String>, usize> {
     // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -415,17 +416,17 @@ pub fn read_file(text: &str) -> Result<HashMap<String, String>, usize> {
     Ok(file)
 }
 
-/// 2 GiB less one MiB: what a 32-bit machine can count in bytes.
+/// 2 GiB less 1 MiB: what a 32-bit machine can count in bytes.
 const MAX_MEMORY_MB: usize = if usize::BITS == 32 { 2047 } else { 1 << 20 };
 
-/// No span is longer than a year.
+/// No time span is longer than a year.
 const MAX_SECS: u64 = 365 * 24 * 3600;
 
 fn nameservers(list: &str) -> Option<Vec<NameServer>> {
     list.split(',').map(|text| NameServer::parse(text.trim())).collect()
 }
 
-/// Reads variables by name; what is empty is not there.
+/// Reads variables by name; an empty one counts as missing.
 struct Vars<'a>(&'a dyn Fn(&str) -> Option<String>);
 
 impl Vars<'_> {

@@ -1,14 +1,14 @@
-//! A number and what it counts, as they stand in a sentence: `1 line`, `2 lines`.
+//! A number and what it counts, as they appear in a sentence: `1 line`, `2 lines`.
 //!
-//! Knows only nouns whose plural is made with an `s`.
+//! Knows only nouns whose plural is formed with an `s`.
 
 use std::fmt;
 
-/// So many of something. `Display` is for a sentence.
+/// A number of things. `Display` is for a sentence.
 #[derive(Debug, Clone, Copy)]
 pub struct Count(u64, &'static str);
 
-/// So many of these: `second` is for `0 seconds`, `1 second`, `2 seconds`.
+/// The number and the noun: `second` is for `0 seconds`, `1 second`, `2 seconds`.
 #[must_use]
 pub fn count(n: u64, noun: &'static str) -> Count {
     Count(n, noun)

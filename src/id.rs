@@ -1,8 +1,8 @@
 //! The name of a connection, and tables keyed by it.
 //!
-//! A slot of the connection table is used again after a close; the generation tells its tenants
-//! apart, so that a late event, a late password result or a late timer finds nobody instead of the
-//! wrong one. Owns no connection and knows no socket.
+//! A slot of the connection table is reused after a close. The generation tells its tenants apart,
+//! so that a late event, password result or timer finds nobody instead of the wrong connection.
+//! Owns no connection and knows no socket.
 
 /// Low bits of a poll token that hold the slot; the rest holds as much of the generation as fits
 /// (44 bits on a 64-bit machine, 12 on a 32-bit one: stale events live for one turn only).
@@ -11,7 +11,7 @@ const SLOT_BITS: u32 = 20;
 /// Slots for clients. The [`RESERVED_SLOTS`] token values above them are not.
 pub const MAX_SLOTS: usize = (1 << SLOT_BITS) - RESERVED_SLOTS;
 
-/// Token values at the top of the slot range for what is not a client: listeners, signals.
+/// Token values at the top of the slot range for things that are not clients: listeners, signals.
 pub const RESERVED_SLOTS: usize = 64;
 
 /// One connection during its life: a slot and the number of its tenant.
@@ -35,7 +35,7 @@ impl ConnId {
         self.slot as usize
     }
 
-    /// Which of all tenants of all slots it is, the first one being 1; until the count overflows.
+    /// Which of all tenants of all slots it is, counting from 1, until the count overflows.
     #[must_use]
     pub fn generation(self) -> u32 {
         self.generation
@@ -47,7 +47,8 @@ impl ConnId {
         ((self.generation as usize) << SLOT_BITS) + self.slot as usize
     }
 
-    /// The slot that a token speaks of. Compare [`ConnId::token`] of its tenant before believing it.
+    /// The slot that a token refers to. Compare [`ConnId::token`] of its tenant before believing
+    /// it.
     #[must_use]
     pub fn slot_of_token(token: usize) -> usize {
         token & ((1 << SLOT_BITS) - 1)
@@ -68,9 +69,9 @@ pub const fn tagged_token(n: usize, number: usize) -> usize {
     (number << SLOT_BITS) + reserved_token(n)
 }
 
-/// A table of what belongs to connections: dense, and blind to ids of former tenants. The values are
-/// in boxes, so that one in a late slot does not keep the room of all that were before it, and the
-/// table takes little when it grows.
+/// A table of what belongs to connections: dense, and blind to the ids of former tenants. The
+/// values are boxed, so that one in a late slot does not keep room for all those before it, and the
+/// table needs little memory when it grows.
 #[derive(Debug)]
 pub struct Slots<T> {
     entries: Vec<Option<(u32, Box<T>)>>,
@@ -84,7 +85,7 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// Enters `value` under `id`, in place of whatever a former tenant left.
+    /// Stores `value` under `id`, replacing whatever a former tenant left.
     pub fn insert(&mut self, id: ConnId, value: T) {
         if self.entries.len() <= id.slot() {
             self.entries.resize_with(id.slot() + 1, || None);
@@ -96,7 +97,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// What is kept under exactly this id.
+    /// The value stored under exactly this id.
     #[must_use]
     pub fn get(&self, id: ConnId) -> Option<&T> {
         match self.entries.get(id.slot()) {
@@ -105,7 +106,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// The same, to change it.
+    /// The same, mutably.
     #[must_use]
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
         match self.entries.get_mut(id.slot()) {
@@ -114,7 +115,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Takes out what is kept under exactly this id. Trailing free room is given back.
+    /// Removes the value stored under exactly this id. Free room at the end is given back.
     pub fn remove(&mut self, id: ConnId) -> Option<T> {
         self.get(id)?;
         let (_, value) = self.entries.get_mut(id.slot())?.take()?;
@@ -134,7 +135,7 @@ impl<T> Slots<T> {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0

@@ -5,10 +5,10 @@
 //! bytes <- net <- outbox <-/  \-> requests: password jobs, closes
 //! ```
 //!
-//! Dependencies point one way: `main -> net -> {chat, gemini, dns, http, password, line, outbox, ...}
-//! -> {id, limits}`.
-//! Only `net` knows sockets, the poll and the clock; everything else is told the time and given
-//! bytes or lines (`tests/architecture.rs` holds this).
+//! Dependencies point one way: `main -> net -> {chat, gemini, dns, http, password, line, outbox,
+//! ...} -> {id, limits}`.
+//! Only `net` knows sockets, the poll and the clock; everything else is given the time and bytes or
+//! lines (`tests/architecture.rs` enforces this).
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,6 @@
 //! Every fixed bound of the server in one place, with the relations between them checked at compile
-//! time. Owns numbers only; what an operator may change is in `config`, and starts from these.
+//! time. Owns numbers only; what an operator may change is in `config`, which takes its defaults
+//! from here.
 
 use std::time::Duration;
 
@@ -19,25 +20,25 @@ pub const LOBBY_NAME_CHARS: std::ops::RangeInclusive<usize> = 2..=32;
 pub const MAX_DESCRIPTION_CHARS: usize = 200;
 /// Bytes of a password: bcrypt reads no more than 72, and we never cut one silently.
 pub const MAX_PASSWORD_BYTES: usize = 72;
-/// Blanks in a row inside a text; more become one.
+/// Consecutive blanks inside a text; more become one.
 pub const MAX_BLANKS: usize = 3;
 /// Blanks at the front of a text.
 pub const MAX_LEADING_BLANKS: usize = 16;
 /// Combining marks (and joiners) that may follow one base character.
 pub const MAX_MARKS_PER_BASE: usize = 4;
-/// Columns of a row of text for a client that has not said how wide it is: what 80 hold without
-/// touching the last, behind which terminals differ.
+/// Columns of a row of text for a client that has not said how wide it is: as many as fit 80
+/// without touching the last column, where terminals behave differently.
 pub const DEFAULT_COLUMNS: u16 = 79;
 /// Columns that a client may say it has.
 pub const COLUMNS: std::ops::RangeInclusive<u16> = 20..=500;
-/// Bytes of one telnet subnegotiation that are skipped before it is taken for broken.
+/// Bytes of one telnet subnegotiation that are skipped before it is considered broken.
 pub const MAX_TELNET_SUBNEGOTIATION: u16 = 1024;
-/// How long the connection of a name's holder has to acknowledge what it is sent, when the name is
-/// asked for from the holder's own address.
+/// How long the connection of a name's holder has to acknowledge what it is sent, when somebody at
+/// the holder's own address asks for the name.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Segments that are sent for this where there is nothing else to send.
+/// Segments sent for this purpose when there is nothing else to send.
 pub const PROBE_PROBES: u32 = 5;
-/// When that is decided for certain, and the least time between two such probes of one connection.
+/// When the outcome is certain, and the shortest time between two such probes of one connection.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(6);
 /// Wrong answers to the name prompt before the connection is closed.
 pub const MAX_NAME_ERRORS: u8 = 5;
@@ -48,50 +49,50 @@ pub const MAX_NAME_ERRORS: u8 = 5;
 pub const HISTORY_MESSAGES: usize = 100;
 /// Bytes of one lobby's history: names, pictures and texts.
 pub const HISTORY_BYTES: usize = 64 * 1024;
-/// Lobbies in all, `general` included.
+/// Lobbies in total, `general` included.
 pub const MAX_LOBBIES: usize = 1000;
-/// Living lobbies that were created from one address.
+/// Existing lobbies that were created from one address.
 pub const MAX_LOBBIES_PER_CREATOR: u32 = 5;
 /// A lobby with more members than this gathers arrivals and departures that come in crowds.
 pub const CROWD_MEMBERS: usize = 50;
-/// Arrivals (or departures) within `CROWD_WINDOW` that a large lobby is told of one by one.
+/// Arrivals (or departures) within `CROWD_WINDOW` that a large lobby is told about one by one.
 pub const CROWD_SINGLE_LINES: u32 = 5;
 /// The span over which a large lobby's arrivals and departures are gathered.
 pub const CROWD_WINDOW: Duration = Duration::from_secs(1);
-/// Members that whoever enters a lobby is told of by name, as far as they fit `OTHERS_COLUMNS`.
+/// Members that are named to somebody who enters a lobby, as far as they fit `OTHERS_COLUMNS`.
 pub const OTHERS_NAMED: usize = 10;
 /// Columns of the line that says who is there.
 pub const OTHERS_COLUMNS: usize = 79;
-/// After so long without a message the next one comes below the time of day.
+/// After this long without a message, the next one has the time of day above it.
 pub const PAUSE: Duration = Duration::from_secs(5 * 60);
-/// Names that one that is not found is compared with, to suggest the nearest.
+/// Names that a name which was not found is compared with, to suggest the nearest.
 pub const NEAREST_CANDIDATES: usize = 1000;
 /// The same for users, of the lobby and of all: fewer, since each of them lies somewhere else in memory.
 pub const NEAREST_USERS: usize = 300;
-/// Characters that are repeated of what an error is about.
+/// Characters of the user's own words that an error repeats.
 pub const REPEATED_CHARS: usize = 32;
 /// Wrong lobby passwords from one address within `PASSWORD_WINDOW` that lock it out.
 pub const PASSWORD_FAILURES: usize = 3;
 /// The span in which wrong passwords are counted, and how long a lock-out lasts.
 pub const PASSWORD_WINDOW: Duration = Duration::from_secs(60);
-/// Commands that only show something, and lines that are no commands, answered within the span of
-/// the rate limit; they have no share in what may be said.
+/// Commands that only show something, and unknown commands, answered within the span of the rate
+/// limit; they do not count against what may be said.
 pub const LOOKS_PER_WINDOW: usize = 20;
-/// Refused lines that no other follows for this long are accounted for.
+/// Refused lines are accounted for when no more have followed for this long.
 pub const REFUSED_QUIET: Duration = Duration::from_secs(10);
 /// Addresses (or departed users) remembered by one table that forgets by age.
 pub const MAX_REMEMBERED: usize = 65_536;
 /// How often the tables that forget by age are swept, while there is anything in them.
 pub const FORGET_INTERVAL: Duration = Duration::from_secs(10);
-/// Password jobs waiting or under way; one more is refused.
+/// Password jobs waiting or under way; any more are refused.
 pub const MAX_PASSWORD_JOBS: usize = 256;
 
 // ---- What one turn of the loop may do ------------------------------------------------------
 
 /// Events taken from one `poll`.
 pub const EVENTS_PER_TURN: usize = 1024;
-/// Bytes read from one client in one turn: enough for a screenful of pasted lines, and little enough
-/// that ten clients who send nothing but rubbish delay the others by 3 ms and not by 15.
+/// Bytes read from one client in one turn: enough for a screenful of pasted lines, and little
+/// enough that ten clients that send nothing but rubbish delay the others by 3 ms and not by 15.
 pub const READ_BYTES_PER_TURN: usize = READ_BUFFER_BYTES;
 /// Lines handled for one client in one turn.
 pub const LINES_PER_TURN: usize = 64;
@@ -103,98 +104,102 @@ pub const HANDSHAKES_PER_TURN: usize = 8;
 pub const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// Pieces of output handed to one vectored write.
 pub const SLICES_PER_WRITE: usize = 64;
-/// How long a turn goes on serving clients before it sends what there is; the rest come first in
+/// How long a turn goes on serving clients before it sends what there is; the others come first in
 /// the next turn.
 pub const SERVE_TIME: Duration = Duration::from_millis(4);
-/// How long a turn goes on sending; the rest is sent first in the next turn.
+/// How long a turn goes on sending; what is left is sent first in the next turn.
 pub const FLUSH_TIME: Duration = Duration::from_millis(8);
-/// Bytes said, and not yet offered to everybody they are for, above which nobody is served or let in.
+/// Bytes said but not yet offered to everybody they are for, above which nobody is served or let
+/// in.
 pub const ROUND_BYTES: usize = 64 * 1024;
-/// The shortest and the longest slice of password work: what a message may have to wait while
-/// passwords are checked. Between them it is a share of the turn it follows, so that passwords are
-/// neither in the way nor starved by a flood.
+/// The shortest and the longest slice of password work: how long a message may have to wait while
+/// passwords are checked. Between the two, a slice is a share of the turn it follows, so that
+/// passwords neither get in the way nor are starved by a flood.
 pub const PASSWORD_SLICE: std::ops::RangeInclusive<Duration> =
     Duration::from_micros(150)..=Duration::from_millis(1);
-/// The share: one part for passwords to so many for the rest of the turn.
+/// That share: one part for passwords to this many for the rest of the turn.
 pub const PASSWORD_SHARE: u32 = 4;
-/// Connections that are worth giving memory back for when three quarters of them have gone.
+/// Memory is given back when at least this many connections have come and three quarters of them
+/// have gone.
 pub const CROWD: usize = 64;
-/// How long after that it is done: when all that remembers them for a moment has forgotten.
+/// How long after that it is done: when everything that remembers those clients for a moment has
+/// forgotten them.
 pub const GIVE_BACK_DELAY: Duration = Duration::from_secs(2);
-/// What the program itself takes of a ceiling on memory: its code, its stack, its libraries.
+/// What the program itself takes of the memory ceiling: its code, its stack, its libraries.
 pub const PROGRAM_BYTES: usize = 4 * 1024 * 1024;
-/// The least ceiling on memory, in MiB.
+/// The lowest memory ceiling, in MiB.
 pub const MIN_MEMORY_MB: usize = 8;
 /// How often the lobbies that remember most forget half of it while memory is short.
 pub const FORGET_HALF_INTERVAL: Duration = Duration::from_secs(1);
-/// Bytes held for a connection that make it one of the first to go when memory is full: more than any
-/// unfinished line or TLS record takes, so that it is a slow reader's.
+/// Bytes held for a connection that make it one of the first to be closed when memory is full: more
+/// than any unfinished line or TLS record takes, so it must be a slow reader's.
 pub const MUCH_HELD: usize = 32 * 1024;
-/// Bytes held for a connection that are worth a newcomer's place: more than a user at rest costs.
+/// Bytes held for a connection that are worth closing it for a newcomer: more than an idle user
+/// costs.
 pub const SOME_HELD: usize = 1024;
-/// What has stood still for so long weighs no more for standing longer; and for how long memory may
-/// be short before those go for whom something is held.
+/// After this long, having stood still for longer makes no difference; also how long memory may be
+/// short before connections that something is held for are closed.
 pub const LONG_STOOD: Duration = Duration::from_secs(10);
-/// Refusals that are logged in one second; further ones are counted.
+/// Refusals logged in one second; any more are counted.
 pub const REFUSALS_LOGGED_PER_SEC: u32 = 100;
 
 // ---- What a service answers ----------------------------------------------------------------
 
-/// Bytes of the head of one HTTP response, its empty line included.
+/// Bytes of the head of one HTTP response, including its final empty line.
 pub const MAX_HTTP_HEAD_BYTES: usize = 16 * 1024;
 /// Header fields of one HTTP response, and fields of its trailers.
 pub const MAX_HTTP_HEADERS: usize = 64;
-/// Responses with a status of 1xx that may come before the one that counts.
+/// Responses with a 1xx status that may come before the final one.
 pub const MAX_INTERIM_RESPONSES: u8 = 8;
-/// Bytes of the line with a chunk's size: 16 digits and extensions, which are ignored.
+/// Bytes of the line with a chunk's size: 16 digits, and extensions, which are ignored.
 pub const MAX_CHUNK_LINE_BYTES: usize = 1024;
-/// Bytes of the trailers after the last chunk, which are ignored, their empty line included.
+/// Bytes of the trailers after the last chunk, which are ignored, including their final empty line.
 pub const MAX_TRAILER_BYTES: usize = 4 * 1024;
 /// Bytes of the data of one server-sent event.
 pub const MAX_SSE_EVENT_BYTES: usize = 256 * 1024;
-/// Bytes kept of what stands in an event stream and does not belong there.
+/// Bytes kept of anything in an event stream that does not belong there.
 pub const MAX_SSE_STRAY_BYTES: usize = 64 * 1024;
 
 // ---- The assistant -------------------------------------------------------------------------
 
-/// Messages of a lobby that go with a question.
+/// Messages of a lobby that are sent along with a question.
 pub const RECENT_MESSAGES: usize = 5;
-/// Questions with their answers that a lobby's conversation holds.
+/// Questions and their answers that a lobby's conversation holds.
 pub const CONVERSATION_TURNS: usize = 20;
 /// Bytes of one conversation: names, questions and answers.
 pub const CONVERSATION_BYTES: usize = 32 * 1024;
-/// A conversation is forgotten when nothing was added to it for this long.
+/// A conversation is forgotten when nothing has been added to it for this long.
 pub const CONVERSATION_IDLE: Duration = Duration::from_secs(30 * 60);
-/// Bytes of text that are taken from one answer.
+/// Bytes of text taken from one answer.
 pub const ANSWER_BYTES: usize = 8 * 1024;
 /// Lines of one answer, after wrapping.
 pub const ANSWER_LINES: usize = 100;
 /// Columns of a line of an answer: with the four of the gutter, `DEFAULT_COLUMNS`.
 pub const ANSWER_COLUMNS: usize = 75;
 /// Tokens that the service may spend on one answer. `ANSWER_BYTES` of English are about 2000 of
-/// them; the rest is for what a model thinks before it speaks, which counts, too.
+/// them; the rest is for the model's thinking, which counts as well.
 pub const MAX_OUTPUT_TOKENS: u32 = 4096;
-/// Questions under way at once, each in another lobby.
+/// Questions under way at once, each in a different lobby.
 pub const ASKS_AT_ONCE: usize = 4;
-/// Questions that may wait in one lobby beside the one under way.
+/// Questions that may wait in one lobby in addition to the one under way.
 pub const ASKS_WAITING: usize = 3;
-/// How many users' questions an address has for all of its users together.
+/// How many users' worth of questions an address has for all of its users together.
 pub const ADDRESS_QUESTIONS: usize = 10;
-/// The span in which the questions of a user, or an address, are counted.
+/// The span over which the questions of a user, or an address, are counted.
 pub const QUESTIONS_WINDOW: Duration = Duration::from_secs(3600);
 /// How long the first piece of an answer may take.
 pub const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a whole answer may take.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Further tries after the service failed.
+/// How often a call is tried again after the service has failed.
 pub const RETRIES: u32 = 2;
-/// The pause before the first of them; the next one is twice as long.
+/// The pause before the first retry; the next one is twice as long.
 pub const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// How long a response may go on behind the end of its answer. Then its connection is given up.
+/// How long a response may go on after the end of its answer. Then its connection is given up.
 pub const FINISH_LINGER: Duration = Duration::from_secs(2);
 /// Bytes kept of what the service says about an error.
 pub const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
-/// Bytes that one query to a name server may bring: two messages of the greatest length.
+/// Bytes that one query to a name server may bring back: two messages of the maximum length.
 pub const QUERY_BYTES: usize = 128 * 1024;
 /// Bytes read from the service in one turn, for one answer.
 pub const LINK_BYTES_PER_TURN: usize = 64 * 1024;
@@ -217,13 +222,14 @@ pub const MAX_STATED_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Connections that may wait in the kernel for an accept.
 pub const LISTEN_BACKLOG: i32 = 1024;
-/// The kernel's send buffer of one client (Linux doubles it for its own bookkeeping): small enough
-/// that a slow reader is seen in our queue and not hidden behind megabytes of the kernel's.
+/// The kernel's send buffer for one client (Linux doubles it for its own bookkeeping): small enough
+/// that a slow reader shows up in our queue instead of hiding behind megabytes in the kernel.
 pub const SOCKET_SEND_BUFFER: usize = 64 * 1024;
-/// Linux: output that the kernel takes of one client and has not sent yet. What is on its way may fill
-/// the send buffer, but a client that reads nothing makes the kernel hold little more than this.
+/// Linux: output that the kernel takes from one client's queue before it has sent it. Data in
+/// flight may fill the send buffer, but a client that reads nothing makes the kernel hold little
+/// more than this.
 pub const SOCKET_NOT_SENT: u32 = 16 * 1024;
-/// The kernel's receive buffer of one client (doubled, too). Without a bound, a client that sends
+/// The kernel's receive buffer for one client (also doubled). Without a bound, a client that sends
 /// faster than it is read makes the kernel hold some 128 KiB, and megabytes once it has been read
 /// from for a while.
 pub const SOCKET_RECEIVE_BUFFER: usize = 16 * 1024;
@@ -233,24 +239,24 @@ pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// See [`KEEPALIVE_IDLE`].
 pub const KEEPALIVE_PROBES: u32 = 4;
-/// How long sent data may stay unacknowledged (RFC 5482), where keep-alive does not probe.
+/// How long sent data may stay unacknowledged (RFC 5482), in cases where keep-alive does not probe.
 pub const USER_TIMEOUT: Duration = Duration::from_secs(120);
-/// Bytes of a proxy's header. Without what may be appended the longest has 232 (a pair of Unix
-/// socket names); TLS certificates that some append are not meant for us.
+/// Bytes of a proxy's header. Without optional additions the longest has 232 (a pair of Unix socket
+/// names); the TLS certificates that some proxies append are not meant for us.
 pub const MAX_PROXY_HEADER_BYTES: usize = 4 * 1024;
 /// How long that header may take: it is sent with the first packet.
 pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a client on the TLS port may say nothing before it is taken for one that waits to be
-/// greeted. Those who speak TLS speak first, and at once: their first segment is lost twice, and
-/// sent again, in less time where a round trip takes 300 ms (RFC 6298).
+/// How long a client on the TLS port may stay silent before we assume that it is waiting to be
+/// greeted. TLS clients speak first, and at once: even if their first segment is lost twice and
+/// sent again, it arrives in less time when a round trip takes 300 ms (RFC 6298).
 pub const TLS_SILENCE: Duration = Duration::from_secs(5);
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last words of a closing connection may take to leave.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long, after our end of the stream, we go on reading what the peer still sends.
+/// How long we go on reading what the peer still sends after we have ended our side of the stream.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many bytes we read meanwhile.
+/// How many bytes we read during that time.
 pub const DRAIN_BYTES: usize = 64 * 1024;
 /// Turned-away connections that may be closing politely at once; more are closed at once.
 pub const MAX_REFUSALS_CLOSING: usize = 64;
@@ -261,16 +267,17 @@ pub const RESERVED_DESCRIPTORS: usize = 64 + MAX_REFUSALS_CLOSING;
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a service manager that has no room for a message is left alone.
 pub const NOTIFY_RETRY: Duration = Duration::from_millis(100);
-/// How long a shutdown waits for everybody to receive what is owed.
+/// How long a shutdown waits for everybody to receive what they are owed.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 // ---- Name service --------------------------------------------------------------------------
 
-/// Name servers that are asked; further ones are not used (MAXNS in resolv.conf(5)).
+/// Name servers that are asked; any others are ignored (MAXNS in resolv.conf(5)).
 pub const DNS_SERVERS: usize = 3;
 /// Domains that a name is completed with: as many as Kubernetes allows in a search list.
 pub const DNS_SEARCH: usize = 32;
-/// The most dots that a name may need to be tried as it is first (resolv.conf(5): RES_MAXNDOTS).
+/// The highest `ndots`: dots that a name may need before it is tried as it is (resolv.conf(5):
+/// RES_MAXNDOTS).
 pub const DNS_NDOTS: usize = 15;
 /// How many times a question goes round all servers before it is given up.
 pub const DNS_ROUNDS: usize = 2;
@@ -278,7 +285,7 @@ pub const DNS_ROUNDS: usize = 2;
 pub const DNS_UDP_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long one server has for an answer over TCP, connecting included.
 pub const DNS_TCP_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a look-up may take in all, however many domains its name is completed with.
+/// How long a look-up may take in total, however many domains its name is completed with.
 pub const DNS_DEADLINE: Duration = Duration::from_secs(8);
 /// How long the addresses of one family wait for those of the other (RFC 8305, section 3).
 pub const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -287,7 +294,7 @@ pub const DNS_CACHED_NAMES: usize = 64;
 /// How long addresses are remembered, whatever their TTL.
 pub const DNS_TTL: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
-/// How long it is remembered that a name has no address.
+/// How long we remember that a name has no address.
 pub const DNS_NEGATIVE_TTL: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(60);
 /// Records of one section of a reply that are looked at.
@@ -296,22 +303,22 @@ pub const DNS_RECORDS: usize = 128;
 pub const DNS_ALIASES: usize = 16;
 /// Addresses of one family that are used from one reply.
 pub const DNS_ADDRESSES: usize = 16;
-/// How often, at most, the resolver's files are looked at for changes.
+/// How often, at most, the resolver's files are checked for changes.
 pub const RESOLVER_FILES_INTERVAL: Duration = Duration::from_secs(5);
-/// Bytes that are read of one of them: far more than name servers or [`HOSTS_ENTRIES`] take.
+/// Bytes read of one of them: far more than name servers or [`HOSTS_ENTRIES`] take.
 pub const RESOLVER_FILE_BYTES: u64 = 1024 * 1024;
-/// Pairs of name and address that are kept of the table of hosts.
+/// Pairs of name and address kept from the hosts file.
 pub const HOSTS_ENTRIES: usize = 4096;
 
 // ---- Unsent output -------------------------------------------------------------------------
 
-/// The least that an operator may allow a client's unsent output.
+/// The lowest bound that an operator may set for a client's unsent output.
 pub const MIN_SEND_QUEUE_BYTES: usize = 32 * 1024;
 /// The default bound of a client's unsent output.
 pub const DEFAULT_SEND_QUEUE_BYTES: usize = 256 * 1024;
 
-/// Unsent bytes above which a client's own input waits, so that nobody is dropped for the replies
-/// to commands that were sent faster than their output could leave.
+/// Unsent bytes above which a client's own input waits, so that nobody is dropped because of
+/// replies to commands that were sent faster than the replies could leave.
 #[must_use]
 pub const fn input_pause_bytes(send_queue_bytes: usize) -> usize {
     send_queue_bytes / 4
@@ -327,22 +334,22 @@ pub const fn max_reply_bytes(send_queue_bytes: usize) -> usize {
 /// picture, colours, and what rows begin and end with on the narrowest screen.
 pub const MAX_RENDERED_MESSAGE: usize = MAX_MESSAGE_CHARS * 4 + 3 * 1024;
 
-/// More than any entry of a listing takes, a lobby's description in four-byte characters included.
+/// More than any entry of a listing takes, including a lobby's description in four-byte characters.
 pub const MAX_LISTED_BYTES: usize = MAX_DESCRIPTION_CHARS * 4 + 1024;
 
-// A client whose input is let in has room for the largest reply and a message beside it.
+// A client whose input is accepted has room for the largest reply and a message besides.
 const _: () = {
     let least = MIN_SEND_QUEUE_BYTES;
     assert!(input_pause_bytes(least) + max_reply_bytes(least) + MAX_RENDERED_MESSAGE < least);
 };
-// A silent client is told so before the handshake has taken too long.
+// A silent client is told so before the handshake times out.
 const _: () = assert!(TLS_SILENCE.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
 const _: () = assert!(PROBE_TIMEOUT.as_millis() < PROBE_INTERVAL.as_millis());
-// With the default bound a whole history is replayed, colours included.
+// With the default bound a whole history can be replayed, colours included.
 const _: () = assert!(
     HISTORY_BYTES + HISTORY_MESSAGES * 128 <= max_reply_bytes(DEFAULT_SEND_QUEUE_BYTES) / 3 * 2
 );
-// A legal AI prompt, in four-byte characters behind its command, fits into a line.
+// A legal AI prompt, in four-byte characters and after its command, fits into a line.
 const _: () = assert!(MAX_AI_PROMPT_CHARS * 4 + "/setai ".len() < MAX_LINE_BYTES);
 const _: () = assert!(MAX_RENDERED_MESSAGE < HISTORY_BYTES);
 // A conversation holds at least one turn of any size.

@@ -1,11 +1,12 @@
 //! Bytes to lines: line endings, over-long lines in constant memory, telnet negotiation.
 //!
 //! A line ends with LF, CR LF, CR NUL (RFC 854) or CR alone. A CR ends it at once: a client that
-//! sends nothing else is waiting for the answer; what belongs to that CR is taken when it comes.
+//! sends nothing more is waiting for the answer. Whatever belongs to that CR is taken when it
+//! comes.
 //!
-//! Telnet commands are consumed and ignored but for two: DO TIMING-MARK, which telnet sends after an
-//! interrupt, and until whose answer it shows nothing more (RFC 860), and the size of a window
-//! (RFC 1073). [`LineDecoder::take_telnet`] says what is due.
+//! Telnet commands are consumed and ignored, except for two: DO TIMING-MARK, which telnet sends
+//! after an interrupt and which it waits for the answer to before it shows anything more (RFC 860),
+//! and the window size (RFC 1073). [`LineDecoder::take_telnet`] says what is due.
 //!
 //! Owns the one unfinished line of a connection and nothing else. What is inside a line (UTF-8,
 //! controls, escapes) is `text`'s business. However the input is cut into pieces, the lines are the
@@ -24,14 +25,15 @@ const SB: u8 = 250;
 const WILL: u8 = 251;
 const DO: u8 = 253;
 const DONT: u8 = 254;
-/// The option of a mark in the stream that is echoed when everything before it was handled (RFC 860).
+/// The option of a mark in the stream that is echoed once everything before it was handled (RFC
+/// 860).
 const TIMING_MARK: u8 = 6;
-/// The option of telling the size of a window, Negotiate About Window Size (RFC 1073).
+/// The option for reporting the size of a window, Negotiate About Window Size (RFC 1073).
 const NAWS: u8 = 31;
 
-/// What answers DO TIMING-MARK: WILL TIMING-MARK.
+/// The answer to DO TIMING-MARK: WILL TIMING-MARK.
 pub const MARK_ANSWER: &[u8] = &[IAC, WILL, TIMING_MARK];
-/// What asks for the size of the window, now and whenever it changes: DO NAWS.
+/// Asks for the size of the window, now and whenever it changes: DO NAWS.
 pub const ASK_SIZE: &[u8] = &[IAC, DO, NAWS];
 /// The lowest telnet command: end of file (RFC 1184). A byte below it after an IAC is data.
 const LOWEST_COMMAND: u8 = 236;
@@ -41,28 +43,28 @@ const LOWEST_COMMAND: u8 = 236;
 pub enum Line<'a> {
     /// The bytes of the line without its ending.
     Complete(&'a [u8]),
-    /// The line is longer than [`MAX_LINE_BYTES`]. Said once; the rest of it is discarded.
+    /// The line is longer than [`MAX_LINE_BYTES`]. Reported once; the rest of it is discarded.
     TooLong,
 }
 
-/// How the lines of a client end.
+/// How a client's lines end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ending {
     /// With LF, alone or after a CR.
     #[default]
     Newline,
-    /// With a CR that no LF follows: its terminal knows LF as "one down", and nothing more.
+    /// With a CR that no LF follows: to its terminal, LF means "one down" and nothing more.
     BareCr,
 }
 
-/// What a client has told by telnet commands since it was last asked.
+/// What a client has reported with telnet commands since it was last asked.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Telnet {
     /// It speaks telnet, which was not known before.
     pub met: bool,
-    /// Timing marks came. One answer, [`MARK_ANSWER`], does for all of them.
+    /// Timing marks came. A single answer, [`MARK_ANSWER`], covers all of them.
     pub mark: bool,
-    /// The columns of its window.
+    /// The width of its window in columns.
     pub columns: Option<NonZero<u16>>,
 }
 
@@ -81,12 +83,12 @@ pub struct LineDecoder {
     command: Command,
     /// The first data bytes of a subnegotiation: the option, and what a width takes.
     sub: [u8; 3],
-    /// Telnet commands have come.
+    /// Whether telnet commands have come.
     speaks_telnet: bool,
     told: Telnet,
 }
 
-/// Where in a telnet command the stream stands (RFC 854, RFC 855).
+/// Where in a telnet command the stream is (RFC 854, RFC 855).
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Command {
     #[default]
@@ -95,15 +97,15 @@ enum Command {
     Begun,
     /// After WILL, WONT, DO or DONT, which is kept: one option byte follows.
     Negotiation(u8),
-    /// Inside a subnegotiation, with the data bytes so far, and all bytes.
+    /// Inside a subnegotiation: the data bytes so far, and the number of all bytes.
     Sub(u16, u16),
     /// After an IAC inside a subnegotiation.
     SubEscape(u16, u16),
 }
 
 impl LineDecoder {
-    /// Takes from the front of `input` up to the end of the next line and gives that line, and how
-    /// this client's lines end. `None`: all of `input` was taken and no line is finished.
+    /// Takes input from the front of `input` up to the end of the next line, and gives that line
+    /// and how this client's lines end. `None`: all of `input` was taken and no line is finished.
     pub fn next_line<'l, 'i: 'l>(&'l mut self, input: &mut &'i [u8]) -> Option<(Line<'l>, Ending)> {
         self.forget_delivered();
         while let Some(&first) = input.first() {
@@ -129,7 +131,7 @@ impl LineDecoder {
             let (run, rest) = input.split_at_checked(end).unwrap_or((input, &[]));
             let ends = rest.first().is_some_and(|b| *b != IAC);
             if ends && self.partial.is_empty() && !self.discarding {
-                // The usual case: the whole line stands in the input, and is lent from there.
+                // The usual case: the whole line is in the input, and is borrowed from there.
                 *input = self.end_line(rest);
                 let line =
                     if run.len() <= MAX_LINE_BYTES { Line::Complete(run) } else { Line::TooLong };
@@ -156,7 +158,7 @@ impl LineDecoder {
         None
     }
 
-    /// The end of input: a last line that has no ending, if there is one.
+    /// The end of input: the last line, if there is one without an ending.
     pub fn finish(&mut self) -> Option<Line<'_>> {
         self.forget_delivered();
         self.discarding = false;
@@ -174,7 +176,7 @@ impl LineDecoder {
         self.partial.capacity()
     }
 
-    /// What the client has told by telnet commands since the last call, if it has told anything.
+    /// What the client has reported with telnet commands since the last call, if anything.
     pub fn take_telnet(&mut self) -> Option<Telnet> {
         let told = std::mem::take(&mut self.told);
         (told != Telnet::default()).then_some(told)
@@ -187,8 +189,8 @@ impl LineDecoder {
         }
     }
 
-    /// Takes the ending of a line from the front of `rest`, and gives what follows it. A CR that
-    /// nothing follows yet is taken for a bare one until an LF comes.
+    /// Takes the ending of a line from the front of `rest`, and gives what follows it. A CR with
+    /// nothing after it yet counts as a bare CR until an LF comes.
     fn end_line<'i>(&mut self, rest: &'i [u8]) -> &'i [u8] {
         let newline = rest.first() == Some(&b'\n') || rest.get(1) == Some(&b'\n');
         self.ending = if newline { Ending::Newline } else { Ending::BareCr };
@@ -197,7 +199,7 @@ impl LineDecoder {
         rest.get(taken..).unwrap_or_default()
     }
 
-    /// Adds to the unfinished line. True if that made it too long, which is said once.
+    /// Adds to the unfinished line. True if that made it too long, which is reported once.
     fn append(&mut self, run: &[u8]) -> bool {
         if self.discarding {
             return false;
@@ -223,8 +225,8 @@ impl LineDecoder {
                 step = (true, 1);
                 Command::Data
             }
-            // Not telnet at all, only a byte that is not UTF-8: both stay, the second to be seen
-            // again as what it is, perhaps a newline.
+            // Not telnet at all, only a byte that is not UTF-8: both stay, and the second is looked
+            // at again as what it is, perhaps a newline.
             (Command::Begun, ..LOWEST_COMMAND) => {
                 step = (true, 0);
                 Command::Data
@@ -252,7 +254,7 @@ impl LineDecoder {
             (Command::Begun | Command::Data, _) => Command::Data,
         };
         if step.0 {
-            // An IAC that is data stands behind the CR.
+            // An IAC that is data comes after the CR.
             self.after_cr = false;
         } else if !std::mem::replace(&mut self.speaks_telnet, true) {
             self.told.met = true;

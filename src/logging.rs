@@ -1,11 +1,11 @@
 //! Where the log goes: standard error, and a file if one is named.
 //!
-//! One line a record, whatever stands in it, written in one piece:
-//! `2026-11-22T20:42:22.123Z [INFO] …`, in UTC, the time always as wide. Refusals read
+//! Each record is one line, whatever it contains, and is written in one piece:
+//! `2026-11-22T20:42:22.123Z [INFO] …`, in UTC, with times of constant width. Refusals read
 //! `refused ADDRESS - reason`.
 //!
 //! The file is opened and written without waiting for whoever reads it: a FIFO that nobody reads
-//! keeps what its buffer takes; what comes after that is lost, and standard error says so.
+//! keeps what its buffer holds; anything after that is lost, and standard error says so.
 
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use simplelog::{ConfigBuilder, WriteLogger};
 use time::macros::format_description;
 
-/// The log's file, if there is one. The logger writes to it, and a signal has it opened again.
+/// The log's file, if there is one. The logger writes to it, and a signal has it reopened.
 static FILE: Mutex<Option<LogFile>> = Mutex::new(None);
 
 /// Sends the log to standard error and, if a path is given, appends it to that file.
@@ -49,7 +49,7 @@ fn simplelog_config() -> simplelog::Config {
         .build()
 }
 
-/// Opens the log's file again, for whoever has moved it away. `None`: there is none.
+/// Reopens the log's file, in case somebody has moved it away. `None`: there is none.
 ///
 /// # Errors
 /// It cannot be opened, with its name; the one that was open stays in use.
@@ -75,8 +75,9 @@ pub fn check(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens it without waiting for anybody, and without making a terminal ours. A FIFO that nobody reads
-/// yet cannot be opened for writing alone (open(2), `ENXIO`): it is opened for both.
+/// Opens it without waiting for anybody, and without making a terminal our controlling terminal. A
+/// FIFO that nobody reads yet cannot be opened for writing alone (open(2), `ENXIO`), so it is
+/// opened for both.
 fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
     let mut options = options.clone();
     options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
@@ -125,8 +126,8 @@ impl<L: Log> Log for OneLine<L> {
     }
 }
 
-/// What would end a line, or could steer the terminal that shows it, as Rust would write it: `\n`,
-/// `\t`, `\u{1b}`. What others sent may hold anything.
+/// Escapes everything that would end a line, or could control the terminal that shows it, as Rust
+/// would write it: `\n`, `\t`, `\u{1b}`. What others sent may hold anything.
 fn one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unprintable) {
         return Cow::Borrowed(text);
@@ -142,7 +143,7 @@ fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(line)
 }
 
-/// Controls, the line and paragraph separators, and what turns the direction of a text.
+/// Controls, the line and paragraph separators, and whatever changes the direction of a text.
 fn is_unprintable(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -152,7 +153,7 @@ struct LogFile {
     file: File,
     /// It did not take the last line.
     failing: bool,
-    /// It took a part of one, which has to end before the next one.
+    /// It took part of a line, which has to be ended before the next one.
     torn: bool,
 }
 
@@ -162,7 +163,8 @@ impl LogFile {
         Ok(Self { path, file, failing: false, torn: false })
     }
 
-    /// Appends a line. If it cannot be written standard error says so, once until it can be.
+    /// Appends a line. If it cannot be written, standard error says so, once until writing works
+    /// again.
     fn append(&mut self, line: &[u8]) {
         let end: &[u8] = if self.torn { b"\n" } else { b"" };
         let result = self.write(end).and_then(|()| self.write(line));
@@ -174,7 +176,7 @@ impl LogFile {
         self.failing = result.is_err();
     }
 
-    /// Like `write_all`, and remembers whether a line is begun and not ended.
+    /// Like `write_all`, but remembers whether a line has been started and not ended.
     fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.file.write(bytes) {

@@ -8,15 +8,16 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// A set of networks. An IPv4 address that comes mapped into IPv6 (RFC 4291, 2.5.5.2) is an IPv4
-/// address, on both sides.
+/// A set of networks. An IPv4 address that comes mapped into IPv6 (RFC 4291, 2.5.5.2) counts as an
+/// IPv4 address, in the set as well as in questions to it.
 ///
-/// In ascending order, with no address in two of them, so that a long list is searched by halves.
+/// In ascending order, with no address in two of them, so that a long list can be searched by
+/// bisection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
-    /// Whether one of them has this address.
+    /// Whether one of them contains this address.
     #[must_use]
     pub fn contains(&self, addr: IpAddr) -> bool {
         let addr = addr.to_canonical();
@@ -25,7 +26,7 @@ impl Networks {
         last.is_some_and(|network| network.contains(&addr))
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -44,11 +45,11 @@ impl fmt::Display for Networks {
 impl FromStr for Networks {
     type Err = ();
 
-    /// From a list such as `10.0.0.0/8, 2001:db8::/32, 192.0.2.1`: an address without a prefix is a
-    /// network of one, and the bits behind a prefix do not matter.
+    /// Parses a list such as `10.0.0.0/8, 2001:db8::/32, 192.0.2.1`: an address without a prefix is
+    /// a network of one, and the bits after the prefix do not matter.
     fn from_str(list: &str) -> Result<Self, ()> {
         let networks = list.split(',').map(|text| network(text.trim())).collect::<Option<_>>();
-        // Comes in ascending order, IPv4 first, as addresses are ordered, too.
+        // Comes in ascending order, IPv4 first, which is also the order of addresses.
         networks.map(|networks| Self(IpNet::aggregate(&networks))).ok_or(())
     }
 }
@@ -62,7 +63,7 @@ fn network(text: &str) -> Option<IpNet> {
     }
 }
 
-/// Bits before an IPv4 address that is mapped into IPv6.
+/// Bits in front of an IPv4 address that is mapped into IPv6.
 const MAPPED_PREFIX: u8 = 96;
 
 /// Which addresses may connect.
@@ -70,7 +71,7 @@ const MAPPED_PREFIX: u8 = 96;
 pub struct Access {
     /// Those that may; if empty, all.
     pub allow: Networks,
-    /// Those that may not, whatever else is said of them.
+    /// Those that may not, whatever the other list says.
     pub deny: Networks,
 }
 

@@ -1,8 +1,9 @@
 //! Lobby passwords: bcrypt as a job that can be run a round at a time.
 //!
-//! bcrypt is slow on purpose, and the loop may not wait for it. A [`Job`] does one of its 2^cost
+//! bcrypt is slow on purpose, and the loop must not wait for it. A [`Job`] does one of its 2^cost
 //! rounds (about 70 µs) at each call; the loop does as many as it has time for and goes back to its
-//! sockets. The hash is the same as from one go, which the tests compare with the `bcrypt` crate.
+//! sockets. The hash is the same as if it were computed in one go; the tests compare it with the
+//! `bcrypt` crate.
 //!
 //! Knows no clock and no random source: the salt is given. Passwords are wiped after use.
 
@@ -35,8 +36,8 @@ impl Password {
     /// A password of these bytes, which have to be UTF-8 without NUL.
     ///
     /// # Errors
-    /// It is empty, longer than bcrypt reads, or holds something else: what stood for that could be had
-    /// by other keys, too.
+    /// It is empty, longer than bcrypt reads, or contains other bytes: different keys could produce
+    /// whatever replaced those.
     pub fn new(bytes: &[u8]) -> Result<Self, PasswordError> {
         if bytes.is_empty() {
             Err(PasswordError::Empty)
@@ -59,7 +60,7 @@ impl Password {
     }
 }
 
-/// Why something is no password. `Display` is what its user is told.
+/// Why something is not a password. `Display` is what its user is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordError {
     /// It has no bytes.
@@ -150,15 +151,16 @@ impl std::fmt::Debug for Progress {
 }
 
 impl Job {
-    /// Will hash a new password with this cost (in [`COSTS`], or it is brought there) and a random
-    /// salt.
+    /// Creates a job that hashes a new password with this cost (brought into [`COSTS`] if it is
+    /// outside) and a random salt.
     #[must_use]
     pub fn hash(password: Password, cost: u32, salt: [u8; 16]) -> Self {
         let cost = cost.clamp(*COSTS.start(), *COSTS.end());
         Self { password, cost, salt, expected: None, progress: None }
     }
 
-    /// Will check a password against a hash. `None` if that is no hash of ours.
+    /// Creates a job that checks a password against a hash. `None` if that is not one of our
+    /// hashes.
     #[must_use]
     pub fn check(password: Password, hash: &PasswordHash) -> Option<Self> {
         let parts: HashParts = hash.0.parse().ok()?;
@@ -207,7 +209,8 @@ fn digest(state: &Blowfish) -> [u8; 24] {
     digest
 }
 
-/// Jobs in the order they came, at most [`MAX_PASSWORD_JOBS`], the first of them under way.
+/// Jobs in the order in which they came, at most [`MAX_PASSWORD_JOBS`], the first of them under
+/// way.
 #[derive(Debug, Default)]
 pub struct Jobs {
     waiting: VecDeque<(ConnId, Job)>,
@@ -229,7 +232,7 @@ impl Jobs {
         self.waiting.retain(|(owner, _)| *owner != id);
     }
 
-    /// Does one round of the first job, and gives its outcome if that was the last.
+    /// Does one round of the first job, and gives its outcome if that was the last round.
     pub fn advance(&mut self) -> Option<(ConnId, Outcome)> {
         let (id, job) = self.waiting.front_mut()?;
         let done = (*id, job.advance()?);

@@ -1,7 +1,7 @@
-//! The PROXY protocol, versions 1 and 2 (HAProxy's `doc/proxy-protocol.txt`): who it is that a proxy
-//! brings, said in a header before anything else.
+//! The PROXY protocol, versions 1 and 2 (HAProxy's `doc/proxy-protocol.txt`): a header, sent before
+//! anything else, that says whom a proxy connects for.
 //!
-//! Pure: whom to believe is the caller's business, and so is how long to wait. Reads no TLVs.
+//! Pure: whom to believe and how long to wait are the caller's business. Reads no TLVs.
 
 use std::net::SocketAddr;
 
@@ -9,39 +9,39 @@ use proxy_header::{Error, ParseConfig, ProxyHeader};
 
 use crate::limits::MAX_PROXY_HEADER_BYTES;
 
-/// What the two versions begin with.
+/// How headers of the two versions begin.
 const SIGNATURES: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
-/// The byte of a version 2 header that says the proxy speaks for itself.
+/// The byte of a version 2 header which says that the proxy connects for itself.
 const LOCAL: u8 = 0x20;
 
 /// Bytes of the longest header of version 1 (section 2.1).
 const LONGEST_VERSION_1: usize = 107;
 
-/// Gathers the header of one connection.
+/// Collects the header of one connection.
 #[derive(Debug, Default)]
 pub struct HeaderDecoder {
     bytes: Vec<u8>,
 }
 
-/// A whole header.
+/// A complete header.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Header {
     /// Who connected to the proxy. `None`: the proxy itself did, or does not know.
     pub source: Option<SocketAddr>,
-    /// What came behind the header.
+    /// What came after the header.
     pub rest: Vec<u8>,
 }
 
-/// What was sent is no header.
+/// What was sent is not a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadHeader;
 
 impl HeaderDecoder {
-    /// Takes what was received next. `None`: the header goes on.
+    /// Takes what was received next. `None`: the header is not complete yet.
     ///
     /// # Errors
-    /// This is no header, or one longer than [`MAX_PROXY_HEADER_BYTES`].
+    /// This is not a header, or one longer than [`MAX_PROXY_HEADER_BYTES`].
     pub fn receive(&mut self, bytes: &[u8]) -> Result<Option<Header>, BadHeader> {
         self.bytes.extend_from_slice(bytes);
         let begins = |signature: &&[u8]| {
@@ -86,7 +86,8 @@ mod tests {
         HeaderDecoder::default().receive(bytes)
     }
 
-    /// However the bytes are cut; what comes behind the header is what comes with its last byte.
+    /// However the bytes are cut, what comes after the header is whatever arrives with its last
+    /// byte.
     fn header(bytes: &[u8]) -> Result<(Option<SocketAddr>, Vec<u8>), BadHeader> {
         let mut decoder = HeaderDecoder::default();
         for (at, byte) in bytes.iter().enumerate() {

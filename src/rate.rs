@@ -1,7 +1,7 @@
 //! How much and how often: sliding windows, connections per address, lock-outs after failures.
 //!
-//! Each is told the time and reads no clock. Everything here forgets by age and is bounded in
-//! number.
+//! Each is given the time and reads no clock. Everything here is forgotten with age and is bounded
+//! in number.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::limits::MAX_REMEMBERED;
 
-/// What counts as one address: an IPv4 address, also where it comes mapped into IPv6
-/// (RFC 4291, 2.5.5.2), or an IPv6 /64, the least that one subscriber gets (RFC 6177).
+/// What counts as one address: an IPv4 address, even if it comes mapped into IPv6 (RFC 4291,
+/// 2.5.5.2), or an IPv6 /64, the least that one subscriber gets (RFC 6177).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum AddrKey {
     /// One IPv4 address.
@@ -50,7 +50,7 @@ pub struct SlidingWindow {
 
 impl SlidingWindow {
     /// Accepts an event at `now` if fewer than `limit` were accepted within the last `window`;
-    /// otherwise says how long it is until one is accepted again. A limit of 0 is none.
+    /// otherwise says how long it takes until one is accepted again. A limit of 0 means no limit.
     ///
     /// # Errors
     /// The time to wait, never zero.
@@ -73,7 +73,7 @@ impl SlidingWindow {
         Ok(())
     }
 
-    /// How long it is until an event is accepted; `None` if it would be now.
+    /// How long it takes until an event is accepted; `None` if it would be accepted now.
     #[must_use]
     pub fn wait(&self, now: Instant, limit: usize, window: Duration) -> Option<Duration> {
         let count = self.count(now, window);
@@ -85,7 +85,7 @@ impl SlidingWindow {
         Some(window.saturating_sub(now.saturating_duration_since(*oldest)))
     }
 
-    /// Forgets one event that was accepted at this time, if it is still remembered.
+    /// Takes back one event that was accepted at this time, if it is still remembered.
     pub fn give_back(&mut self, at: Instant) {
         if let Some(place) = self.accepted.iter().rposition(|accepted| *accepted == at) {
             self.accepted.remove(place);
@@ -106,7 +106,7 @@ impl SlidingWindow {
     }
 }
 
-/// Whole seconds to wait, rounded up, so that waiting that long is enough.
+/// Whole seconds to wait, rounded up, so that waiting this long is always enough.
 #[must_use]
 pub fn wait_secs(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
@@ -119,7 +119,7 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Counts one more from `addr`, unless `limit` (0: none) are open already.
+    /// Adds one for `addr`, unless `limit` (0: none) are open already.
     #[must_use]
     pub fn try_open(&mut self, addr: AddrKey, limit: u32) -> bool {
         let open = self.open.entry(addr).or_default();
@@ -136,7 +136,7 @@ impl Connections {
         self.open.len()
     }
 
-    /// Counts one less.
+    /// Removes one.
     pub fn close(&mut self, addr: AddrKey) {
         if let Some(open) = self.open.get_mut(&addr) {
             *open -= 1;
@@ -147,9 +147,9 @@ impl Connections {
     }
 }
 
-/// A table whose entries are forgotten at a set time. Holds at most [`MAX_REMEMBERED`] entries: with
-/// that many a further one is not remembered. Its owner calls [`Expiring::forget`] now and then, which
-/// is what makes room again.
+/// A table whose entries are forgotten at a set time. Holds at most [`MAX_REMEMBERED`] entries;
+/// when it is full, nothing more is remembered. Its owner calls [`Expiring::forget`] now and then,
+/// which makes room again.
 #[derive(Debug)]
 pub struct Expiring<K, V> {
     entries: HashMap<K, (Instant, V)>,
@@ -175,12 +175,12 @@ impl<K: Hash + Eq, V> Expiring<K, V> {
         self.entries.get(key).filter(|(until, _)| *until > now).map(|(_, value)| value)
     }
 
-    /// Takes out what is remembered under this key.
+    /// Removes what is remembered under this key.
     pub fn remove(&mut self, now: Instant, key: &K) -> Option<V> {
         self.entries.remove(key).filter(|(until, _)| *until > now).map(|(_, value)| value)
     }
 
-    /// Drops what nobody can find any more, and the room it took.
+    /// Drops the entries that have expired, and the room they took.
     pub fn forget(&mut self, now: Instant) {
         self.entries.retain(|_, (until, _)| *until > now);
         if self.entries.len() < self.entries.capacity() / 4 {
@@ -188,7 +188,7 @@ impl<K: Hash + Eq, V> Expiring<K, V> {
         }
     }
 
-    /// How many entries there are, those included that wait to be dropped.
+    /// How many entries there are, including expired ones that have not been dropped yet.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.entries.len()
@@ -217,7 +217,7 @@ impl Lockouts {
         self.locked.get(now, &addr).map(|until| until.saturating_duration_since(now))
     }
 
-    /// Counts one failure; true if the address is locked out by it.
+    /// Counts one failure; true if that locks the address out.
     pub fn fail(&mut self, now: Instant, addr: AddrKey) -> bool {
         let mut recent = self.recent.remove(now, &addr).unwrap_or_default();
         let _ = recent.try_accept(now, self.failures, self.window);
@@ -230,13 +230,13 @@ impl Lockouts {
         true
     }
 
-    /// Drops the failures and lock-outs that are over.
+    /// Drops failures and lock-outs whose time is over.
     pub fn forget(&mut self, now: Instant) {
         self.recent.forget(now);
         self.locked.forget(now);
     }
 
-    /// How many addresses with failures, and how many locked out, are remembered.
+    /// How many addresses with failures, and how many locked-out ones, are remembered.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.recent.remembered() + self.locked.remembered()

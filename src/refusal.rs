@@ -1,5 +1,6 @@
-//! Refusals in the log: one form for all, `refused ADDRESS - reason`, which tools that ban addresses
-//! can match, and a bound on how many a second, since strangers decide how often there is cause.
+//! Refusals in the log: one form for all, `refused ADDRESS - reason`, which tools that ban
+//! addresses can match, and a bound on how many a second, since strangers decide how many there
+//! are.
 //!
 //! Reads no clock. Where the log goes is `logging`'s business.
 
@@ -18,22 +19,22 @@ pub struct RefusalLog {
 }
 
 impl RefusalLog {
-    /// Logs that this address was refused, unless there was too much of it lately.
+    /// Logs that this address was refused, unless there have been too many refusals lately.
     pub fn note(&mut self, now: Instant, addr: IpAddr, reason: impl fmt::Display) {
         if self.may_log(now) {
             log::warn!("refused {} - {reason}", addr.to_canonical());
         }
     }
 
-    /// Logs that this address was turned away for a mistake that is nothing to ban it for, with the
-    /// same bound, and in another form.
+    /// Logs that this address was turned away for a mistake that it should not be banned for, with
+    /// the same bound but in another form.
     pub fn note_mistake(&mut self, now: Instant, addr: IpAddr, mistake: impl fmt::Display) {
         if self.may_log(now) {
             log::info!("turned away {} - {mistake}", addr.to_canonical());
         }
     }
 
-    /// Counts one, and says how many were left out. Gives whether to log it.
+    /// Counts one, and logs how many were left out. Gives whether to log this one.
     fn may_log(&mut self, now: Instant) -> bool {
         let (log, left_out) = self.count(now);
         if left_out > 0 {
@@ -42,7 +43,8 @@ impl RefusalLog {
         log
     }
 
-    /// Counts one. Gives whether to log it, and how many were left out that nobody was told of.
+    /// Counts one. Gives whether to log it, and how many were left out without having been
+    /// reported.
     fn count(&mut self, now: Instant) -> (bool, u64) {
         let over =
             |second: Instant| now.saturating_duration_since(second) >= Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! Deadlines, at most one for each key, cancelled exactly.
 //!
-//! The owner of a thing keeps the thing's deadline beside it and changes it only through
-//! [`Timers::set`], so that what is no longer due is no longer here and nothing piles up however
+//! The owner of a thing keeps the thing's deadline next to it and changes it only through
+//! [`Timers::set`]. So a deadline that no longer holds is not in here, and nothing piles up however
 //! often things come and go. Reads no clock.
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ impl<K> Default for Timers<K> {
 }
 
 impl<K: Ord + Copy> Timers<K> {
-    /// Moves the deadline of `key` from `current` (where its owner keeps it) to `at`; `None` is
+    /// Moves the deadline of `key` from `current` (as its owner has it) to `at`; `None` means
     /// never.
     pub fn set(&mut self, key: K, current: &mut Option<Instant>, at: Option<Instant>) {
         if *current == at {
@@ -41,8 +41,8 @@ impl<K: Ord + Copy> Timers<K> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Takes out one key whose deadline has come. Its owner's copy of the deadline is history then:
-    /// clear it before the next [`Timers::set`].
+    /// Removes one key whose deadline has come. Its owner's copy of the deadline is then out of
+    /// date: clear it before the next [`Timers::set`].
     pub fn pop_due(&mut self, now: Instant) -> Option<K> {
         if self.next()? > now {
             return None;
@@ -56,7 +56,7 @@ impl<K: Ord + Copy> Timers<K> {
         self.due.len()
     }
 
-    /// Whether none is set.
+    /// Whether no deadline is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.due.is_empty()

@@ -1,8 +1,9 @@
-//! The proxy that the assistant's requests go through where there is no other way out: its settings,
-//! and how it is asked for a tunnel (CONNECT; RFC 9110, section 9.3.6).
+//! The HTTP proxy that the assistant's requests go through where there is no other way out: its
+//! settings, and how it is asked for a tunnel (CONNECT; RFC 9110, section 9.3.6).
 //!
-//! Settings are those of curl: `https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY` in this order, and
-//! `no_proxy` or `NO_PROXY` for what is reached without it. Knows no socket, and shows no password.
+//! The settings are curl's: `https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY` in this order,
+//! and `no_proxy` or `NO_PROXY` for hosts that are reached without it. Knows no socket, and shows
+//! no password.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,13 +15,13 @@ use ipnet::IpNet;
 use crate::config::Secret;
 use crate::http::{Part, ResponseDecoder};
 
-/// The variables that may name a proxy; the first that is set counts.
+/// The variables that may name a proxy; the first one that is set counts.
 pub const PROXY_VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
-/// The variables that may name what is reached without one; the first that is set counts.
+/// The variables that may list what is reached without one; the first one that is set counts.
 pub const NO_PROXY_VARIABLES: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// What is allowed as the value of [`PROXY_VARIABLES`].
+/// The values allowed for [`PROXY_VARIABLES`].
 pub const ALLOWED: &str = "http://[user:password@]host[:port] (no https:// and no socks5:// proxy)";
 
 /// An HTTP proxy.
@@ -36,18 +37,18 @@ pub struct Proxy {
     variable: &'static str,
 }
 
-/// What a proxy said to our CONNECT.
+/// What a proxy answered to our CONNECT.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// Nothing whole yet.
+    /// Nothing complete yet.
     Unfinished,
-    /// The tunnel is there.
+    /// The tunnel is open.
     Open,
-    /// There is none: why, for the log, and whether it is the proxy's own will.
+    /// There is no tunnel: why, for the log, and whether the proxy itself refused it.
     Refused(String, bool),
 }
 
-/// A tunnel that was asked for.
+/// A tunnel that has been asked for.
 #[derive(Debug, Default)]
 pub struct Tunnel {
     http: ResponseDecoder,
@@ -55,10 +56,10 @@ pub struct Tunnel {
 }
 
 impl Proxy {
-    /// The proxy for an encrypted connection to this host, if there is to be one.
+    /// The proxy for an encrypted connection to this host, if one is to be used.
     ///
     /// # Errors
-    /// The variable whose value names no proxy that can be used.
+    /// The variable whose value does not name a usable proxy.
     pub fn find(
         get: impl Fn(&'static str) -> Option<String>,
         host: &str,
@@ -132,7 +133,7 @@ impl fmt::Display for Proxy {
 }
 
 impl Tunnel {
-    /// Takes what came from the proxy.
+    /// Takes what the proxy sent.
     pub fn receive(&mut self, bytes: &[u8]) -> Reply {
         let mut rest = bytes;
         match self.http.next_part(&mut rest) {
@@ -161,12 +162,12 @@ impl Tunnel {
     }
 }
 
-/// A host and its port as a request names them (RFC 9112, section 3.2.3).
+/// A host and its port as they appear in a request (RFC 9112, section 3.2.3).
 fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// Basic authentication (RFC 7617) from what stands before the `@` of an address (RFC 3986, 3.2.1).
+/// Basic authentication (RFC 7617), from the part before the `@` of an address (RFC 3986, 3.2.1).
 fn authorization(user: &str) -> Option<Secret> {
     let mut plain = Vec::new();
     let mut bytes = user.bytes();
@@ -191,8 +192,8 @@ fn authorization(user: &str) -> Option<Secret> {
     Some(Secret::new(format!("Basic {}", STANDARD.encode(plain))))
 }
 
-/// Whether a host is reached without the proxy, as curl reads the list: names and all below them,
-/// addresses, networks, or `*` for all. Anything else matches nothing.
+/// Whether a host is reached without the proxy, reading the list as curl does: names and all names
+/// below them, addresses, networks, or `*` for all. Anything else matches nothing.
 fn is_exempt(list: &str, host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let ip = host.parse::<IpAddr>().ok();

@@ -1,16 +1,15 @@
-//! Texts in rows: how many columns a text may take on a terminal, and where its rows end.
+//! Wrapping: how many columns a text may take on a terminal, and where its rows end.
 //!
-//! Widths are the widest that terminals draw, so that no row goes on at the left edge of a screen
-//! where it was thought to end. Owns no state and no layout: what stands before a row is its
-//! caller's business.
+//! Widths are the widest that any terminal draws, so that no row unexpectedly continues at the left
+//! edge of a screen. Owns no state and no layout: what comes before a row is the caller's business.
 
 use unicode_width::UnicodeWidthChar as _;
 
-/// The columns that `c` takes at most, whatever stands beside it. Terminals that know nothing of
-/// emoji sequences or ligatures draw each of their characters by itself, so nothing is taken off for
-/// them: a thumb with a skin tone has 4 columns. Nor for marks, but for those that all of them know:
-/// xterm, VTE, tmux and screen have tables of different years, and draw some vowel signs of India on
-/// the character before them, others in a column of their own.
+/// The most columns that `c` can take, whatever is next to it. Terminals that do not know emoji
+/// sequences or ligatures draw each character by itself, so these get no discount: a thumb with a
+/// skin tone has 4 columns. Neither do marks, except those that all terminals know: xterm, VTE, tmux
+/// and screen have tables of different years, and each draws some vowel signs of India on the
+/// character before them and others in a column of their own.
 #[must_use]
 pub fn columns(c: char) -> usize {
     match c {
@@ -35,16 +34,16 @@ pub fn is_mark(c: char) -> bool {
     c.width() == Some(0)
 }
 
-/// The columns that `text` takes at most. Never more than it has bytes.
+/// The most columns that `text` can take. Never more than it has bytes.
 #[must_use]
 pub fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }
 
 /// Breaks a text without line breaks into rows: the first has `first` columns, every other `room`,
-/// at least one. Rows end at blanks, which go where a row ends, or between characters of two columns,
-/// since scripts that have those are written without blanks. A longer word that is plain ASCII stays
-/// whole, wider than its row, and alone in it, so that an address can be copied; any other is broken
+/// at least one. Rows end at blanks, which are dropped there, or between characters of two columns,
+/// since scripts that have those are written without blanks. A longer word of plain ASCII stays
+/// whole, wider than its row and alone in it, so that an address can be copied; any other is broken
 /// where the row is full.
 pub fn rows(text: &str, first: usize, room: usize) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
@@ -58,8 +57,8 @@ pub fn rows(text: &str, first: usize, room: usize) -> impl Iterator<Item = &str>
     })
 }
 
-/// The first row of a text, and what follows it, if anything does. With `roomier` the next row has
-/// more room than this one: what does not fit here is better off there.
+/// The first row of a text, and what follows it, if anything. With `roomier`, the next row has more
+/// room than this one, so what does not fit here is better off there.
 fn row(text: &str, room: usize, roomier: bool) -> (&str, Option<&str>) {
     // Where the row may end, and where the next one then begins.
     let mut end: Option<(usize, usize)> = roomier.then_some((0, 0));
@@ -87,7 +86,7 @@ fn row(text: &str, room: usize, roomier: bool) -> (&str, Option<&str>) {
     (text.trim_end(), None)
 }
 
-/// A row that begins with a word that it does not hold.
+/// A row that begins with a word too long for it.
 fn overlong(text: &str, room: usize) -> (&str, Option<&str>) {
     let word_end = text.find(char::is_whitespace).unwrap_or(text.len());
     let word = cut(text, ..word_end);
@@ -110,8 +109,8 @@ fn overlong(text: &str, room: usize) -> (&str, Option<&str>) {
     (word, Some(cut(text, word_end..).trim_start()).filter(|next| !next.is_empty()))
 }
 
-/// Whether a row may end between these two: both are as wide as the signs of Chinese and Japanese,
-/// and neither belongs to the other.
+/// Whether a row may end between these two: both are as wide as Chinese or Japanese characters, and
+/// neither belongs to the other.
 fn may_part(before: char, after: char) -> bool {
     let wide = |c: char| columns(c) == 2 && !matches!(c, '\u{1f1e6}'..='\u{1f1ff}');
     let modifies = matches!(after, '\u{1f3fb}'..='\u{1f3ff}') || is_mark(after);
@@ -170,7 +169,7 @@ mod tests {
         let text = format!("see {address} or ask");
         assert_eq!(broken(&text, 10), ["see", address, "or ask"]);
         assert_eq!(broken(address, 10), [address]);
-        // Behind blanks, too: they do not push it over the edge.
+        // After blanks as well: they do not push it over the edge.
         assert_eq!(broken("    123456789", 10), ["", "123456789"]);
         // One that is no ASCII is broken where the row is full, never before a mark.
         assert_eq!(broken("ééééé", 2), ["éé", "éé", "é"]);

@@ -1,8 +1,8 @@
 //! The assistant in the chat: who may ask, whose turn it is, and what a lobby sees of an answer.
 //!
 //! Owns the questions under way and those that wait. What is sent to the service is `gemini`'s
-//! business, and the sending somebody else's: a question leaves as [`Request::AskGemini`], and its
-//! answer comes back line by line as [`Answer`].
+//! business, and the sending is somebody else's: a question leaves as [`Request::AskGemini`], and
+//! its answer comes back line by line as [`Answer`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -22,28 +22,28 @@ use crate::outbox::Outboxes;
 use crate::rate::{AddrKey, Expiring, SlidingWindow, wait_secs};
 use crate::text;
 
-/// The name of a question under way; never used again.
+/// The id of a question; never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AskId(u64);
 
-/// What came of a question.
+/// News about a question.
 #[derive(Debug)]
 pub enum Answer<'a> {
     /// The next line, clean, without its newline.
     Line(&'a str),
-    /// That was all. With a remark for the lobby, if it is not all that the service had to say.
+    /// That was the whole answer. With a remark for the lobby, if the service had more to say.
     Done(Option<&'static str>),
-    /// There is none, or no more of it.
+    /// There is no answer, or no more of it.
     Failed(&'a AskError),
 }
 
-/// What an operator sets for the assistant.
+/// The operator's settings for the assistant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssistantSettings {
     /// The model's name, for `/ai status`.
     pub model: String,
-    /// Questions of one user within an hour; an address has [`ADDRESS_QUESTIONS`] times as many for
-    /// all of its users together. 0 is no limit.
+    /// Questions that one user may ask in an hour; an address has [`ADDRESS_QUESTIONS`] times as
+    /// many for all of its users together. 0 means no limit.
     pub questions_per_hour: usize,
 }
 
@@ -52,7 +52,7 @@ struct Question {
     asker: ConnId,
     name: Rc<str>,
     text: Box<str>,
-    /// When it was taken off these budgets, to which it is given back if the service fails.
+    /// When it was charged to these budgets, which get it back if the service fails.
     at: Instant,
     budgets: Vec<Budget>,
 }
@@ -62,7 +62,7 @@ struct Question {
 struct Current {
     lobby: LobbyId,
     question: Question,
-    /// The lines that the lobby has seen.
+    /// How many lines the lobby has seen.
     shown: String,
 }
 
@@ -76,13 +76,13 @@ pub(super) struct Asks {
 /// Whose questions are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Budget {
-    /// A guest is a name at an address.
+    /// A guest is identified by name and address.
     User(Rc<str>, AddrKey),
     Address(AddrKey),
 }
 
 impl Budget {
-    /// Its questions an hour, if a user has so many; 0 is no limit.
+    /// How many questions an hour it has, given that a user has this many; 0 means no limit.
     fn limit(&self, questions_per_hour: usize) -> usize {
         match self {
             Self::User(..) => questions_per_hour,
@@ -91,12 +91,12 @@ impl Budget {
     }
 }
 
-/// Everything about questions that is not a lobby's own.
+/// Everything about questions that does not belong to one lobby.
 #[derive(Debug, Default)]
 pub(super) struct Assistant {
     /// At most [`ASKS_AT_ONCE`].
     current: BTreeMap<AskId, Current>,
-    /// Lobbies with a question that waits and none under way, in the order of their turn.
+    /// Lobbies with a question waiting and none under way, in the order of their turn.
     turns: VecDeque<LobbyId>,
     pub(super) budgets: Expiring<Budget, SlidingWindow>,
     last_id: u64,
@@ -108,7 +108,7 @@ impl Assistant {
         self.current.len()
     }
 
-    /// Gives a question back that was taken off these budgets at `spent`.
+    /// Gives back a question that was charged to these budgets at `spent`.
     fn give_back(&mut self, now: Instant, spent: Instant, budgets: &[Budget]) {
         for budget in budgets {
             let Some(mut window) = self.budgets.remove(now, budget) else { continue };
@@ -195,8 +195,8 @@ impl Chat {
         self.settings.assistant.as_ref().map_or(0, |ai| ai.questions_per_hour)
     }
 
-    /// Takes a question off the user's and the address's hourly budgets, or says which of them is
-    /// used up for longest, and for how long.
+    /// Charges a question to the user's and the address's hourly budgets, or says which of them
+    /// will be used up for longer, and for how long.
     fn spend_question(
         &mut self,
         now: Instant,
@@ -226,7 +226,7 @@ impl Chat {
         vec![Budget::User(fold(&user.name), session.addr), Budget::Address(session.addr)]
     }
 
-    /// Begins the questions whose turn it is, as many as may be under way at once.
+    /// Starts the questions whose turn it is, as many as may be under way at once.
     fn start_questions(&mut self, now: Instant, out: &mut Outboxes) {
         while self.assistant.current.len() < ASKS_AT_ONCE {
             let Some(at) = self.assistant.turns.pop_front() else { return };
@@ -259,7 +259,7 @@ impl Chat {
         };
         let body = body(&asked, lobby.conversation.turns(now));
         self.requests.push_back(Request::AskGemini { ask, body });
-        // Nothing follows the last words of one who is leaving.
+        // Nothing is sent to somebody who is leaving after their last words.
         let asker_is_here = self.user(question.asker).is_some();
         if asker_is_here {
             out.push(question.asker, &render::notice("[AI] Thinking..."));
@@ -323,7 +323,7 @@ impl Chat {
         }
     }
 
-    /// Takes a question off the list; its lobby's next one gets its turn behind the others'.
+    /// Removes a question; the next one of its lobby queues behind those of other lobbies.
     fn end_question(&mut self, ask: AskId) -> Option<Current> {
         let current = self.assistant.current.remove(&ask)?;
         if let Some(lobby) = self.lobbies.get_mut(current.lobby) {
@@ -335,7 +335,7 @@ impl Chat {
         Some(current)
     }
 
-    /// `/ai stop`: by the one who asked, or by the lobby's creator.
+    /// `/ai stop`: allowed for whoever asked, and for the lobby's creator.
     fn ask_stop(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
         let Some(user) = self.user(id) else { return };
         let (at, name) = (user.lobby, user.name.clone());
@@ -359,7 +359,7 @@ impl Chat {
         self.start_questions(now, out);
     }
 
-    /// The questions of a lobby that is gone: nobody waits for the answer.
+    /// Drops the questions of a lobby that is gone: nobody is waiting for the answers.
     pub(super) fn abandon_questions(&mut self, now: Instant, asks: &Asks, out: &mut Outboxes) {
         if let Some(ask) = asks.current {
             self.requests.push_back(Request::StopGemini { ask });
@@ -392,7 +392,7 @@ impl Chat {
         out.push(id, &status);
     }
 
-    /// The conversation of a lobby is forgotten if it has been idle.
+    /// Forgets the conversation of a lobby if it has been idle.
     pub(super) fn forget_conversation(&mut self, now: Instant, id: LobbyId) {
         let Some(lobby) = self.lobbies.get_mut(id) else { return };
         lobby.conversation.prune(now);
@@ -402,7 +402,7 @@ impl Chat {
     }
 }
 
-/// What is said where there is no assistant.
+/// The answer when there is no assistant.
 pub(super) const NOT_HERE: &str = "AI is not available on this server";
 
 const CUT_SHORT: &str = "[AI] (answer cut short)";

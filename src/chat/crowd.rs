@@ -1,6 +1,7 @@
-//! Arrivals (or departures) of one lobby, told one by one or, in a crowd, as one line a second.
+//! Arrivals (or departures) in one lobby, announced one by one or, in a crowd, as one line a
+//! second.
 //!
-//! Decides what is told when; the chat sends it. Reads no clock.
+//! Decides what is announced when; the chat sends it. Reads no clock.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use std::time::Instant;
 use crate::id::ConnId;
 use crate::limits::{CROWD_MEMBERS, CROWD_SINGLE_LINES, CROWD_WINDOW};
 
-/// Which way somebody moves.
+/// Whether somebody arrives or leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Way {
     Arrival,
@@ -27,9 +28,9 @@ impl Way {
 /// What to do with one arrival.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Tell {
-    /// Tell it now.
+    /// Announce it now.
     Now,
-    /// It is told with the others at this time.
+    /// It is announced with the others at this time.
     At(Instant),
 }
 
@@ -39,12 +40,12 @@ pub(super) struct Crowd {
     since: Option<Instant>,
     told: u32,
     gathered: Vec<(ConnId, Rc<str>)>,
-    /// When those gathered are told. Its timer is the chat's.
+    /// When the collected ones are announced. The chat keeps the timer.
     pub(super) deadline: Option<Instant>,
 }
 
 impl Crowd {
-    /// Counts one in a lobby of so many members.
+    /// Counts one in a lobby with this many members.
     pub(super) fn add(&mut self, now: Instant, id: ConnId, name: &Rc<str>, members: usize) -> Tell {
         if members <= CROWD_MEMBERS && self.gathered.is_empty() {
             return Tell::Now;
@@ -64,7 +65,7 @@ impl Crowd {
         Tell::At(since + CROWD_WINDOW)
     }
 
-    /// Takes back one that nobody was told of yet. True if there was one.
+    /// Takes back one that has not been announced yet. True if there was one.
     pub(super) fn retract(&mut self, id: ConnId) -> bool {
         match self.gathered.iter().position(|(gathered, _)| *gathered == id) {
             Some(at) => {
@@ -75,12 +76,12 @@ impl Crowd {
         }
     }
 
-    /// Whether somebody of this name, without regard to case, is still to be told of.
+    /// Whether somebody of this name, without regard to case, has yet to be announced.
     pub(super) fn holds(&self, name: &str) -> bool {
         self.gathered.iter().any(|(_, gathered)| gathered.eq_ignore_ascii_case(name))
     }
 
-    /// Takes what is to be told now, as it stands in a sentence: `alice`, `alice and bob`,
+    /// Takes those to be announced now, as they appear in a sentence: `alice`, `alice and bob`,
     /// `alice, bob and 37 others`; and whether that is more than one.
     pub(super) fn take(&mut self) -> Option<(String, bool)> {
         self.since = None;

@@ -1,7 +1,8 @@
-//! Lobbies: who is in them, what was said lately, who made them, what their assistant is told.
+//! Lobbies: who is in them, what was said recently, who made them, and their prompt for the
+//! assistant.
 //!
-//! [`Lobbies`] owns them all and keeps names unique and counts bounded. Sends nothing: the chat
-//! walks the members and does that.
+//! [`Lobbies`] owns them all, keeps names unique and numbers bounded. Sends nothing: the chat walks
+//! the members and does that.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
@@ -18,22 +19,22 @@ use crate::outbox::PromptText;
 use crate::password::PasswordHash;
 use crate::rate::AddrKey;
 
-/// The name of the lobby that everybody enters first and that stays for ever.
+/// The name of the lobby that everybody enters first and that is never removed.
 pub const GENERAL: &str = "general";
 
-/// The name of a lobby during its life; never used again.
+/// The id of a lobby; never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct LobbyId(u64);
 
-/// One message as the history keeps it.
+/// One message as the history stores it.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) at: Instant,
     pub(super) picture: &'static str,
     pub(super) sender: Rc<str>,
-    /// The time of day, if it stands above the message.
+    /// The time of day, if it is shown above the message.
     pub(super) clock: Option<ClockTime>,
-    /// Whose name is on it, if anybody's.
+    /// Who is tagged in it, if anybody.
     pub(super) tagged: Option<Rc<str>>,
     pub(super) text: String,
 }
@@ -50,15 +51,15 @@ impl Entry {
 pub(super) struct History {
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// The room of a forgotten message, for the next one.
+    /// The allocation of a forgotten message, for the next one.
     spare: String,
 }
 
-/// Room beyond this is not kept for the next message: most are short.
+/// Capacity beyond this is not kept for the next message: most are short.
 const SPARE_BYTES: usize = 256;
 
 impl History {
-    /// Adds the latest message, and forgets what it leaves no room for.
+    /// Adds the latest message, and forgets those for which there is no room any more.
     pub(super) fn push(&mut self, entry: Entry) {
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
@@ -75,7 +76,7 @@ impl History {
         copy
     }
 
-    /// Forgets what is `max_age` old.
+    /// Forgets everything older than `max_age`.
     pub(super) fn prune(&mut self, now: Instant, max_age: Duration) {
         while let Some(oldest) = self.entries.front() {
             if now.saturating_duration_since(oldest.at) < max_age {
@@ -122,7 +123,7 @@ impl History {
     }
 }
 
-/// Who made a lobby.
+/// Who created a lobby.
 #[derive(Debug, Clone)]
 pub(super) struct Creator {
     /// The session, not whoever holds its name later. `None` for the server itself.
@@ -140,11 +141,11 @@ pub(super) struct Lobby {
     pub(super) creator: Creator,
     /// The lobby's own AI prompt; `None` is the standard one.
     pub(super) prompt: Option<Box<str>>,
-    /// What was asked and answered here lately.
+    /// Recent questions and answers here.
     pub(super) conversation: Conversation,
     pub(super) asks: Asks,
     pub(super) members: Vec<ConnId>,
-    /// What the prompt of those who are here says, if not the usual.
+    /// The text of the prompt for those who are here, if it is not the usual one.
     pub(super) prompt_text: Option<PromptText>,
     pub(super) history: History,
     /// When something was last said here.
@@ -155,12 +156,12 @@ pub(super) struct Lobby {
     pub(super) history_deadline: Option<Instant>,
     /// When the conversation is forgotten.
     pub(super) conversation_deadline: Option<Instant>,
-    /// When the lobby, being empty, is removed.
+    /// When the lobby is removed because it is empty.
     pub(super) removal: Option<Instant>,
 }
 
 impl Lobby {
-    /// Those who lately came, or went.
+    /// Recent arrivals and departures.
     pub(super) fn crowd(&mut self, way: Way) -> &mut Crowd {
         match way {
             Way::Arrival => &mut self.arrivals,
@@ -169,7 +170,7 @@ impl Lobby {
     }
 }
 
-/// Why there is no new lobby. The chat renders it.
+/// Why a lobby could not be created. The chat renders it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CreateError {
     Exists,
@@ -180,7 +181,7 @@ pub(super) enum CreateError {
 /// All lobbies.
 #[derive(Debug)]
 pub(super) struct Lobbies {
-    /// In boxes: the table keeps the room of all there ever were at once.
+    /// Boxed, because the table keeps room for the largest number of lobbies there has been.
     by_id: HashMap<LobbyId, Box<Lobby>>,
     by_name: BTreeMap<Rc<str>, LobbyId>,
     by_creator: HashMap<AddrKey, u32>,
@@ -230,12 +231,12 @@ impl Lobbies {
         std::iter::once(&self.general).chain(others).filter_map(|id| self.get(*id))
     }
 
-    /// All of them, in no order.
+    /// All of them, in no particular order.
     pub(super) fn ids(&self) -> Vec<LobbyId> {
         self.by_id.keys().copied().collect()
     }
 
-    /// Whether a lobby of this name may be made from this address.
+    /// Whether a lobby of this name may be created from this address.
     pub(super) fn check_new(&self, name: &str, addr: AddrKey) -> Result<(), CreateError> {
         if self.find(name).is_some() {
             Err(CreateError::Exists)
@@ -248,7 +249,7 @@ impl Lobbies {
         }
     }
 
-    /// Makes a lobby that [`Lobbies::check_new`] allows.
+    /// Creates a lobby that [`Lobbies::check_new`] allows.
     pub(super) fn insert(
         &mut self,
         name: Rc<str>,
@@ -284,7 +285,7 @@ impl Lobbies {
         id
     }
 
-    /// Takes everybody out of all lobbies.
+    /// Removes everybody from all lobbies.
     pub(super) fn vacate_all(&mut self) {
         self.by_id.values_mut().for_each(|lobby| lobby.members.clear());
     }

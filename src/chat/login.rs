@@ -1,4 +1,4 @@
-//! The name prompt: from a connection to a user in `general`.
+//! The name prompt: how a connection becomes a user in `general`.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -99,9 +99,10 @@ impl Chat {
         }
     }
 
-    /// Somebody asks for the name of a user who is here. If that is from the user's own address it may
-    /// be the same person, whose connection broke and who is not known to be gone yet: then that
-    /// connection is probed. Gives the seconds after which the name is free if nobody answers.
+    /// Somebody asks for the name of a user who is here. If they come from the user's own address,
+    /// it may be the same person, whose old connection broke without the server having noticed.
+    /// Then that connection is probed. Gives the seconds after which the name is free if nothing
+    /// answers.
     fn probe(
         &mut self,
         now: Instant,
@@ -127,7 +128,7 @@ impl Chat {
     fn name_error(&mut self, now: Instant, id: ConnId, error: NameError, out: &mut Outboxes) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Stage::Login { errors } = &mut session.stage else { return };
-        // That somebody else was first is nobody's fault.
+        // Being too late for a name is nobody's fault.
         *errors += u8::from(!matches!(error, NameError::Taken(_) | NameError::TooMuchLike(_)));
         if *errors < MAX_NAME_ERRORS {
             return out.push(id, &render::name_error(error));

@@ -1,9 +1,9 @@
 //! The marks by which the server's own lines are known, and which nobody can type.
 //!
-//! [`disarm`] takes them out of a text: `[LOBBY]`, `[DM]`, `[AI …`, ages and times in brackets get
-//! round ones, in whatever letters they are written; the arrow before a text, the gutter of an answer,
-//! and the signs of notices become plain characters. Everything else stays as it is. Owns no state and
-//! no layout: that no text begins a row is `render`'s business.
+//! [`disarm`] takes them out of a text: `[LOBBY]`, `[DM]`, `[AI …`, ages and times get round
+//! brackets instead of square ones, whatever letters they are written in; the arrow before a text,
+//! the gutter of an answer, and the signs of notices become plain characters. Everything else stays
+//! as it is. Owns no state and no layout: `render` makes sure that no text begins a row.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use memchr::memchr;
 
 use crate::wrap;
 
-/// Characters between two brackets that are looked at: more than any mark has.
+/// Characters between two brackets that are examined: more than any mark has.
 const LONGEST_MARK: usize = 16;
 
-/// A clean text without marks of the server's own. Doing it twice changes nothing.
+/// A clean text without the server's own marks. Doing it twice changes nothing.
 #[must_use]
 pub fn disarm(text: &str) -> Cow<'_, str> {
     if text.is_ascii() && memchr(b'[', text.as_bytes()).is_none() {
@@ -27,9 +27,9 @@ pub fn disarm(text: &str) -> Cow<'_, str> {
     let (before, mut rest) = text.split_at(first);
     let mut out = String::with_capacity(text.len());
     out.push_str(before);
-    // Brackets that were made round and wait for their counterpart.
+    // Brackets that were made round and whose counterparts have yet to come.
     let mut open = 0_usize;
-    // What is left of the text where a look for an arrow ended in vain: none begins before that.
+    // The rest of the text from where a search for an arrow failed: no arrow begins before that.
     let mut no_arrow = usize::MAX;
     while let Some(c) = rest.chars().next() {
         let after = rest.get(c.len_utf8()..).unwrap_or_default();
@@ -64,7 +64,7 @@ pub fn disarm(text: &str) -> Cow<'_, str> {
             '✦' | '✧' => out.push('*'),
             '⚠' => {
                 out.push('!');
-                // What it is drawn as does not concern what stands for it.
+                // How it is drawn does not matter for what replaces it.
                 rest = after.trim_start_matches(['\u{fe0e}', '\u{fe0f}']);
             }
             '│' | '┃' | '￨' => out.push('|'),
@@ -74,10 +74,11 @@ pub fn disarm(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// What follows an arrow that is drawn from here: strokes, and a head.
+/// What follows an arrow that starts here: strokes, and a head.
 ///
 /// # Errors
-/// There is none, nor one that begins before what is given then.
+/// There is no arrow here. The error is the rest of the text from where one may begin at the
+/// earliest.
 fn arrow(text: &str) -> Result<&str, &str> {
     let strokes = |c: char| matches!(c, '─' | '━' | '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
     let nothing = |c: char| c == '╰' || c.is_whitespace() || !is_drawn(c);
@@ -95,8 +96,8 @@ fn is_closing(c: char) -> bool {
     matches!(c, ']' | '］' | '⁆' | '】' | '〕' | '〛' | '⟧' | '❳')
 }
 
-/// Whether this, behind an opening bracket, is a mark: what it says between the brackets, or how it
-/// begins.
+/// Whether the text after an opening bracket is a mark: by what is between the brackets, or by how
+/// it begins.
 fn is_mark(text: &str) -> bool {
     let mut inside = String::new();
     for c in text.chars() {
@@ -110,7 +111,8 @@ fn is_mark(text: &str) -> bool {
             continue;
         }
         let c = fold(c);
-        // All that marks are made of: most brackets are none by their first character.
+        // Every character that marks are made of: most brackets are ruled out by their first
+        // character.
         let fits = c.is_ascii_alphanumeric() || matches!(c, ':' | '|');
         if !fits || inside.len() >= LONGEST_MARK {
             return false;
@@ -120,7 +122,7 @@ fn is_mark(text: &str) -> bool {
     inside == "ai"
 }
 
-/// Whether this is more than a mark on, or a way to draw, the character before it.
+/// Whether this is a combining mark on the character before it, or changes how that is drawn.
 fn is_drawn(c: char) -> bool {
     !wrap::is_mark(c)
 }
@@ -155,9 +157,9 @@ fn is_number(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The ASCII character, in lower case, that this one is drawn like, as far as marks are made of it:
-/// full-width forms, the alphabets of mathematics, letters in circles and boxes, small capitals, and
-/// the Cyrillic and Greek letters that look the same.
+/// The lower-case ASCII character that this one looks like, as far as marks contain it: full-width
+/// forms, the mathematical alphabets, letters in circles and boxes, small capitals, and the
+/// Cyrillic and Greek letters that look the same.
 fn fold(c: char) -> char {
     let nth = |first: char, count: u32, c: char| {
         let n = (u32::from(c) - u32::from(first)) % count;

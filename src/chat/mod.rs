@@ -1,13 +1,13 @@
-//! The chat itself: who is where, who hears what.
+//! The chat itself: who is where, and who hears what.
 //!
-//! Sans-I/O: [`Chat::handle`] is given the time and what happened, and pushes what people are to
-//! see straight into their outboxes. The rare things it cannot do itself (hash a password, close a
-//! connection, ask the assistant's service) are asked for through [`Chat::poll_request`]; the caller
-//! drains those after every `handle`, and keeps a connection's further lines back until its password
-//! job is answered. [`Chat::poll_timeout`] says when to send [`Event::Timeout`].
+//! Sans-I/O: [`Chat::handle`] is given the time and what happened, and pushes what people should
+//! see straight into their outboxes. The rare things that it cannot do itself (hash a password,
+//! close a connection, ask the assistant's service) are requested through [`Chat::poll_request`].
+//! The caller drains those after every `handle`, and holds back a connection's further lines until
+//! its password job has been answered. [`Chat::poll_timeout`] says when to send [`Event::Timeout`].
 //!
-//! Knows no socket, clock, thread or random source. A session that is gone is gone at once: events
-//! that name it later do nothing.
+//! Knows no socket, clock, thread or random source. A session that ends is forgotten at once: later
+//! events that name it have no effect.
 //!
 //! `login` is the name prompt, `talk` the lines of a user, `rooms` the movement between lobbies,
 //! `assistant` the questions to Rox.
@@ -53,10 +53,10 @@ use user::{Session, Stage, User, Windows};
 
 pub use lobby::GENERAL;
 
-/// What an operator may set. The variables are in docs/settings.md.
+/// The operator's settings. The variables are described in docs/settings.md.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Lines accepted from a user within `rate_window`; 0 is no limit.
+    /// Lines accepted from a user within `rate_window`; 0 means no limit.
     pub messages_per_window: usize,
     /// The span of the rate limit.
     pub rate_window: Duration,
@@ -66,13 +66,13 @@ pub struct Settings {
     pub lobby_ttl: Duration,
     /// How long the name prompt waits.
     pub login_timeout: Duration,
-    /// How long a silent user stays; `None` is for ever.
+    /// How long a silent user may stay; `None` means for ever.
     pub idle_timeout: Option<Duration>,
     /// The assistant, if there is one.
     pub assistant: Option<AssistantSettings>,
 }
 
-/// What happened. Ids that are not, or no longer, known are ignored.
+/// What happened. Unknown ids, and ids that are no longer known, are ignored.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// Somebody connected. Its outbox is open.
@@ -89,14 +89,14 @@ pub enum Event<'a> {
         /// What.
         line: Line<'a>,
     },
-    /// The client speaks another protocol, as its first byte tells.
+    /// The client speaks another protocol, as its first byte shows.
     WrongProtocol {
         /// Who.
         id: ConnId,
         /// Which.
         protocol: Protocol,
     },
-    /// The client has sent all it will send, and all of it was handled.
+    /// The client has sent everything it will send, and all of it was handled.
     EndOfInput {
         /// Who.
         id: ConnId,
@@ -105,31 +105,31 @@ pub enum Event<'a> {
     Password {
         /// Whose.
         id: ConnId,
-        /// What came out.
+        /// Its result.
         outcome: Outcome,
     },
-    /// Something came of a question.
+    /// There is news about a question.
     Answer {
         /// Which.
         ask: AskId,
         /// What.
         answer: Answer<'a>,
     },
-    /// The connection is lost; nothing can be said to it any more.
+    /// The connection is lost; nothing more can be said to it.
     Closed {
         /// Which.
         id: ConnId,
         /// Why.
         reason: CloseReason,
     },
-    /// The client's address may not connect any more: it is told and closed.
+    /// The client's address may no longer connect: it is told so and disconnected.
     Forbidden {
         /// The connection.
         id: ConnId,
     },
     /// The time of [`Chat::poll_timeout`] has come.
     Timeout,
-    /// The server ends: everybody is told and closed.
+    /// The server is shutting down: everybody is told and disconnected.
     Shutdown,
 }
 
@@ -152,26 +152,26 @@ pub enum Request {
         /// The hash of the right one.
         hash: PasswordHash,
     },
-    /// Ask the service, and answer with [`Event::Answer`].
+    /// Ask the service, and report with [`Event::Answer`].
     AskGemini {
         /// The question.
         ask: AskId,
         /// The body of the request.
         body: Vec<u8>,
     },
-    /// See whether this client is still there: it is lost if it does not acknowledge within
-    /// [`PROBE_TIMEOUT`](crate::limits::PROBE_TIMEOUT) what it is being sent, or, where that is nothing,
-    /// what can be sent for this alone.
+    /// Check whether this client is still there. It counts as lost if it does not acknowledge what
+    /// it is being sent within [`PROBE_TIMEOUT`](crate::limits::PROBE_TIMEOUT); if nothing is being
+    /// sent, something has to be sent for this purpose.
     Probe {
         /// The connection.
         id: ConnId,
     },
-    /// Forget a question: no answer is wanted any more.
+    /// Forget a question: the answer is no longer wanted.
     StopGemini {
         /// Which.
         ask: AskId,
     },
-    /// Deliver what is in the outbox, then close. The session is gone already.
+    /// Deliver what is in the outbox, then close. The session is already gone.
     Close {
         /// The connection.
         id: ConnId,
@@ -185,7 +185,7 @@ pub enum CloseReason {
     Quit,
     /// The client's input ended.
     EndOfInput,
-    /// No name in time.
+    /// No name was given in time.
     LoginTimeout,
     /// Too many wrong names.
     NameErrors,
@@ -195,17 +195,17 @@ pub enum CloseReason {
     WrongProtocol(Protocol),
     /// More unsent output than allowed.
     SendQueueFull,
-    /// Output waited and none of it moved for too long.
+    /// Output was waiting, and none of it moved for too long.
     SendStalled,
-    /// Its address may not connect, or not any more.
+    /// Its address may not, or may no longer, connect.
     Forbidden,
-    /// A proxy that did not say whom it brings.
+    /// A proxy did not say whom it connects for.
     NoHeader,
-    /// More was held for it than for others when memory was full.
+    /// When memory was full, more was held for it than for others.
     Memory,
     /// The connection failed.
     Failed(std::io::ErrorKind),
-    /// The server ended.
+    /// The server shut down.
     Shutdown,
 }
 
@@ -229,7 +229,7 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// How many there are of what, for the operator.
+/// Counts of various things, for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Connections that the chat knows of, with a name or without.
@@ -248,7 +248,7 @@ pub struct Counts {
     pub timers: usize,
 }
 
-/// Everything a deadline is kept for.
+/// Everything that a deadline is kept for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     /// A name prompt or an idle user.
@@ -279,7 +279,7 @@ pub struct Chat {
     /// At most two for each connection (a password or the close, and a probe), and one for each
     /// question under way.
     requests: VecDeque<Request>,
-    /// The rate limits of users who left, for when they are back.
+    /// The rate limits of users who left, in case they come back.
     departed: Expiring<(AddrKey, Rc<str>), Windows>,
     wrong_passwords: Lockouts,
     /// When the tables that forget by age are swept; `None` while they are empty.
@@ -288,9 +288,9 @@ pub struct Chat {
     assistant: Assistant,
     wall_clock: WallClock,
     welcome: Frame,
-    /// The message that is being said: kept for its room.
+    /// The message being said, kept to reuse its allocation.
     message: Frame,
-    /// Memory is short: nothing is taken on that can be done without.
+    /// Memory is short: nothing dispensable is taken on.
     short_of_memory: bool,
 }
 
@@ -317,8 +317,8 @@ impl Chat {
         }
     }
 
-    /// Takes notice of one event at time `now` (never earlier than before), and queues what people
-    /// are to see.
+    /// Handles one event at time `now` (never earlier than before), and queues what people should
+    /// see.
     pub fn handle(&mut self, now: Instant, event: Event<'_>, out: &mut Outboxes) {
         match event {
             Event::Connected { id, peer } => self.connected(now, id, peer, out),
@@ -338,7 +338,7 @@ impl Chat {
         }
     }
 
-    /// The next thing asked of the caller.
+    /// The next thing that the caller is asked to do.
     pub fn poll_request(&mut self) -> Option<Request> {
         self.requests.pop_front()
     }
@@ -349,30 +349,30 @@ impl Chat {
         self.timers.next()
     }
 
-    /// The clock on the wall, whose time stands above messages after a pause: another zone's than UTC.
-    /// It has to be set before it shows anything.
+    /// Sets the zone of the wall clock, whose time is shown above messages after a pause; UTC by
+    /// default. The clock has to be set before it shows anything.
     pub fn set_zone(&mut self, zone: Zone) {
         self.wall_clock = WallClock::new(zone);
     }
 
-    /// Where that clock hangs.
+    /// The zone of that clock.
     #[must_use]
     pub fn zone(&self) -> &Zone {
         self.wall_clock.zone()
     }
 
-    /// Sets it: it is `now`, and so many seconds since the beginning of 1970. Until it is set again it
-    /// goes on by itself.
+    /// Sets the clock: at `now`, this many seconds have passed since the beginning of 1970. Until
+    /// it is set again it runs on by itself.
     pub fn set_wall_clock(&mut self, now: Instant, unix_secs: i64) {
         self.wall_clock.set(now, unix_secs);
     }
 
-    /// While memory is short there are no new lobbies, prompts and questions.
+    /// While memory is short, no new lobbies, prompts and questions are accepted.
     pub fn set_short_of_memory(&mut self, short: bool) {
         self.short_of_memory = short;
     }
 
-    /// Tells a user that what it wants cannot be had while memory is short. True if that is so.
+    /// Tells a user that a request cannot be met while memory is short. True if that is so.
     fn refuse_short_of_memory(&self, id: ConnId, out: &mut Outboxes) -> bool {
         if self.short_of_memory {
             out.push(id, &render::error("The server is short of memory. Try again later."));
@@ -380,8 +380,8 @@ impl Chat {
         self.short_of_memory
     }
 
-    /// Has the lobbies that remember most (no less than one does on average) forget the older half
-    /// of their history, and what was said to the assistant. False if nothing is remembered.
+    /// Makes the lobbies that remember most (no less than the average) forget the older half of
+    /// their history, and their conversation with the assistant. False if nothing is remembered.
     pub fn forget_half(&mut self, now: Instant) -> bool {
         let ids = self.lobbies.ids();
         let bytes = |lobby: &Lobby| lobby.history.bytes() + lobby.conversation.bytes();
@@ -399,7 +399,7 @@ impl Chat {
         total > 0
     }
 
-    /// How many there are of what. Walks the lobbies.
+    /// Counts everything. Walks the lobbies.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let waiting: usize = self.lobbies.iter().map(|lobby| lobby.asks.waiting()).sum();
@@ -458,7 +458,7 @@ impl Chat {
         Some((id, self.user(id).filter(|user| user.name.eq_ignore_ascii_case(name))?))
     }
 
-    /// Fires everything that is due. Each key is set again, if at all, for a later time.
+    /// Fires everything that is due. A key that is set again is set for a later time.
     fn timeouts(&mut self, now: Instant, out: &mut Outboxes) {
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
@@ -506,7 +506,8 @@ impl Chat {
     fn shutdown(&mut self, now: Instant, out: &mut Outboxes) {
         let farewell = render::notice("Server is shutting down. Goodbye!");
         let at_name_prompt = render::notice("\nServer is shutting down. Goodbye!");
-        // Everybody is out of the lobbies first: nobody is told of all the others leaving.
+        // First everybody is taken out of the lobbies, so that nobody is told about all the others
+        // leaving.
         self.lobbies.vacate_all();
         let everybody: Vec<_> = self.sessions.iter().map(|(id, _)| id).collect();
         for id in everybody {
@@ -515,7 +516,7 @@ impl Chat {
         }
     }
 
-    /// Ends a session from our side: a last word, and the connection closed behind it.
+    /// Ends a session from our side: some last words, then the connection is closed.
     fn dismiss(
         &mut self,
         now: Instant,
@@ -535,7 +536,7 @@ impl Chat {
         self.requests.push_back(Request::Close { id });
     }
 
-    /// Forgets a session; its lobby is told.
+    /// Forgets a session and tells its lobby.
     fn end_session(&mut self, now: Instant, id: ConnId, reason: CloseReason, out: &mut Outboxes) {
         let Some(mut session) = self.sessions.remove(id) else { return };
         self.timers.set(Timer::Session(id), &mut session.deadline, None);

@@ -1,4 +1,4 @@
-//! The names of users and lobbies: their form, which ones nobody may take, and which ones look alike.
+//! The names of users and lobbies: their form, which are reserved, and which look alike.
 //!
 //! Owns no state; who has which name is the chat's business.
 
@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::count::count;
 use crate::limits::{LOBBY_NAME_CHARS, USERNAME_CHARS};
 
-/// Names that no user may take, nor one that looks like them: those of the server and of Rox, the
+/// Names that no user may take, nor any name that looks like them: those of the server and of Rox,
 /// words that stand for somebody, and what the server prints in brackets.
 const RESERVED: &[&str] = &[
     "server",
@@ -30,29 +30,30 @@ const RESERVED: &[&str] = &[
     "bot",
 ];
 
-/// The same for lobbies, whose names stand in the prompt: words that speak for the server, and what
-/// would be taken for the lobby where everybody starts.
+/// The same for lobbies, whose names appear in the prompt: words that speak for the server, and
+/// anything that could be taken for the lobby where everybody starts.
 const RESERVED_LOBBIES: &[&str] = &["server", "system", "lobby", "dm", super::GENERAL];
 
-/// Names shorter than this are too short to look like others: they are reserved only as they are
+/// Names shorter than this are too short to resemble others: they are reserved only as they are
 /// read.
 const ALIKE_LETTERS: usize = 4;
 
-/// Why a name cannot be had. `Display` is what the user is told.
+/// Why a name is refused. `Display` is what the user is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameError {
     /// Fewer characters than allowed.
     TooShort(What),
     /// More characters than allowed.
     TooLong(What),
-    /// A character that is not allowed; with what the name is without its accents, if that would do.
+    /// A character that is not allowed; with the name without its accents, if that would be
+    /// allowed.
     Characters(What, Option<String>),
-    /// Somebody has it. With the seconds after which it may be free, if it was asked for from where
-    /// its holder is and that connection is being probed.
+    /// Somebody has it. With the seconds after which it may be free, if the request came from its
+    /// holder's address and the holder's connection is being probed.
     Taken(Option<u64>),
     /// It looks like the name of this user, who is here.
     TooMuchLike(Rc<str>),
-    /// Nobody may have it.
+    /// It is reserved.
     Reserved(What),
 }
 
@@ -114,7 +115,7 @@ impl fmt::Display for NameError {
     }
 }
 
-/// Checks the form of a name, which both users and lobbies have.
+/// Checks the form of a name, which is the same for users and lobbies.
 ///
 /// # Errors
 /// It is too short, too long, or has a character that is not allowed.
@@ -132,8 +133,8 @@ pub fn check_form(name: &str, what: What) -> Result<(), NameError> {
     }
 }
 
-/// Whether nobody may take this name, which has the right form: it is a reserved one, looks like
-/// one, or has neither letter nor digit.
+/// Whether nobody may take this name, whose form is right: it is reserved, looks like a reserved
+/// one, or contains neither a letter nor a digit.
 #[must_use]
 pub fn is_reserved(name: &str, what: What) -> bool {
     let names = match what {
@@ -154,8 +155,8 @@ pub fn fold(name: &str) -> Rc<str> {
     name.to_ascii_lowercase().into()
 }
 
-/// What names that look alike have in common: in lower case, with one letter for those that are drawn
-/// alike (`i`, `l`, `1`; `o`, `0`), and without `-` and `_`.
+/// What names that look alike have in common: lower case, one letter for those that look the same
+/// (`i`, `l`, `1`; `o`, `0`), and no `-` or `_`.
 #[must_use]
 pub fn skeleton(name: &str) -> Rc<str> {
     let letter = |b: u8| match b.to_ascii_lowercase() {
@@ -167,7 +168,8 @@ pub fn skeleton(name: &str) -> Rc<str> {
     letters.into()
 }
 
-/// A short name as it is read aloud: in lower case, digits for letters undone, without `-` and `_`.
+/// A short name as it is read aloud: in lower case, with digits turned back into letters, and
+/// without `-` and `_`.
 fn read(name: &str) -> String {
     let letter = |b: u8| match b.to_ascii_lowercase() {
         b'1' => 'i',
@@ -177,7 +179,7 @@ fn read(name: &str) -> String {
     name.bytes().filter(|b| !matches!(b, b'-' | b'_')).map(letter).collect()
 }
 
-/// A name with its Latin letters freed from accents, if it has any.
+/// A name with the accents removed from its Latin letters, if it has any.
 fn without_accents(name: &str) -> Option<String> {
     let mut out = String::new();
     let mut changed = false;
@@ -192,8 +194,9 @@ fn without_accents(name: &str) -> Option<String> {
     changed.then_some(out)
 }
 
-/// The letters of A to Z that stand for one with an accent (Unicode's blocks Latin-1 Supplement,
-/// Latin Extended-A and, for Vietnamese, Latin Extended Additional); nothing for an accent by itself.
+/// The letters of A to Z that replace one with an accent (Unicode's blocks Latin-1 Supplement,
+/// Latin Extended-A and, for Vietnamese, Latin Extended Additional); nothing for an accent by
+/// itself.
 fn plain(c: char) -> Option<&'static str> {
     const LATIN_1: &str = "A A A A A A AE C E E E E I I I I D N O O O O O * O U U U U Y TH ss \
         a a a a a a ae c e e e e i i i i d n o o o o o * o u u u u y th y";

@@ -1,16 +1,16 @@
-//! The nearest of several names to one that was mistyped.
+//! Finds the nearest of several names to a mistyped one.
 //!
-//! Counts the letters that are too many, too few or wrong, and neighbours that changed places, without
-//! regard to case (the optimal string alignment distance). Work is bounded: few mistakes are looked for,
-//! in short names, among so many at most. Owns no state.
+//! Counts missing, extra and wrong letters, and neighbours that are swapped, without regard to case
+//! (the optimal string alignment distance). Work is bounded: only few mistakes, short names, and a
+//! limited number of candidates are considered. Owns no state.
 
 use std::cmp::Ordering;
 
 use crate::limits::{LOBBY_NAME_CHARS, NEAREST_CANDIDATES};
 
-/// Mistakes that are looked for, at most.
+/// The most mistakes that are tolerated.
 const MOST: usize = 3;
-/// The longest that anything is compared with: a bit for each letter has to fit into a word.
+/// The longest text that anything is compared with: a bit for each letter has to fit into a word.
 const LONGEST: usize = *LOBBY_NAME_CHARS.end() + MOST;
 const _: () = assert!(LONGEST < 64);
 
@@ -22,18 +22,18 @@ pub(super) struct Mistyped<'a> {
 }
 
 impl<'a> Mistyped<'a> {
-    /// A name, of which every third letter may be wrong, three at most.
+    /// A name, in which every third letter may be wrong, three at most.
     pub(super) fn name(text: &'a str) -> Self {
         Self { text, most: (text.len() / 3).clamp(1, MOST) }
     }
 
-    /// One of few words, of which every second letter may be.
+    /// One of a few words, in which every second letter may be wrong.
     pub(super) fn word(text: &'a str) -> Self {
         Self { text, most: (text.len() / 2).clamp(1, MOST) }
     }
 
-    /// The nearest of these that is near enough; of several that are equally near the first by its
-    /// letters. Looks at [`NEAREST_CANDIDATES`].
+    /// The nearest of these, if it is near enough; of several that are equally near, the first in
+    /// alphabetical order. Looks at [`NEAREST_CANDIDATES`].
     pub(super) fn nearest<'n>(&self, among: impl Iterator<Item = &'n str>) -> Option<&'n str> {
         if !(2..=LONGEST).contains(&self.text.len()) {
             return None;
@@ -54,13 +54,14 @@ impl<'a> Mistyped<'a> {
     }
 }
 
-/// The order of two names, without regard to case.
+/// Compares two names without regard to case.
 fn compare(one: &str, other: &str) -> Ordering {
     let lower = |text: &'_ str| text.bytes().map(|b| b.to_ascii_lowercase()).collect::<Vec<_>>();
     lower(one).cmp(&lower(other))
 }
 
-/// A text to compare others with, of 1 to [`LONGEST`] bytes: for every letter where it stands.
+/// A text to compare others with, of 1 to [`LONGEST`] bytes: for every letter, the places where it
+/// occurs.
 struct Pattern {
     places: [u64; 256],
     len: usize,
@@ -79,9 +80,9 @@ impl Pattern {
         Self { places, len: text.len() }
     }
 
-    /// How many mistakes lie between the two. A column of the usual table at once, a bit for each of
-    /// its steps up or down (Hyyrö, "A Bit-Vector Algorithm for Computing Levenshtein and Damerau Edit
-    /// Distances", 2003).
+    /// The number of mistakes between the two. Works on a column of the usual table at once, with a
+    /// bit for each step up or down (Hyyrö, "A Bit-Vector Algorithm for Computing Levenshtein and
+    /// Damerau Edit Distances", 2003).
     fn distance(&self, other: &[u8]) -> usize {
         let last = 1 << (self.len - 1);
         let (mut up, mut down, mut diagonal, mut before) = (u64::MAX, 0_u64, 0_u64, 0_u64);
@@ -140,7 +141,7 @@ mod tests {
         assert_eq!(Mistyped::word("/hlep").nearest(["/quit", "/help"].into_iter()), Some("/help"));
     }
 
-    /// The whole table, as every book has it.
+    /// The whole table, as in every textbook.
     fn plain_distance(one: &str, other: &str) -> usize {
         let (one, other) = (one.to_lowercase().into_bytes(), other.to_lowercase().into_bytes());
         let mut table = vec![vec![0; other.len() + 1]; one.len() + 1];

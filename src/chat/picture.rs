@@ -1,6 +1,6 @@
 //! The profile pictures: a name to choose them by, and what others see.
 
-/// What everybody starts with.
+/// The picture that everybody starts with.
 pub const DEFAULT: &str = "[@_@]";
 
 /// All pictures, in the order of `/sp list`.

@@ -1,10 +1,10 @@
-//! Recognises those who speak another protocol instead of plain lines.
+//! Recognises clients that speak another protocol instead of plain lines.
 //!
-//! Judges only what comes before a name, and nothing that could be one.
+//! Judges only what comes before a name, and nothing that could be a name.
 
 use std::fmt;
 
-/// What somebody speaks instead of plain lines.
+/// What a client speaks instead of plain lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// A TLS client, by its first byte.
@@ -13,7 +13,7 @@ pub enum Protocol {
     Http,
     /// An SSH client, by its identification string (RFC 4253, section 4.2).
     Ssh,
-    /// A proxy that nobody told the server to believe, by its header (HAProxy's
+    /// A proxy that the server was not told to believe, by its header (HAProxy's
     /// `doc/proxy-protocol.txt`).
     Proxy,
 }
@@ -30,16 +30,16 @@ impl fmt::Display for Protocol {
 }
 
 /// The content type of a TLS handshake record (RFC 8446, section 5.1), which begins a ClientHello;
-/// as a character it is SYN, which no one types.
+/// as a character it is SYN, which nobody types.
 const TLS_HANDSHAKE: u8 = 22;
 
-/// What version 2 of a proxy's header begins with.
+/// The beginning of a version 2 proxy header.
 const PROXY_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// The major version of all TLS records (RFC 8446, section 5.1).
 const TLS_MAJOR: u8 = 3;
 
-/// Whether these first bytes may be the beginning of a TLS client's. No text begins so.
+/// Whether a TLS client may have sent these first bytes. No text begins like this.
 #[must_use]
 pub fn begins_tls(bytes: &[u8]) -> bool {
     let is = |at: usize, byte: u8| bytes.get(at).is_none_or(|found| *found == byte);
@@ -47,7 +47,7 @@ pub fn begins_tls(bytes: &[u8]) -> bool {
 }
 
 impl Protocol {
-    /// From the first bytes on the TLS port, which do not begin TLS.
+    /// Judges by the first bytes on the TLS port, which do not begin TLS.
     #[must_use]
     pub fn of_first_bytes(bytes: &[u8]) -> Option<Self> {
         if bytes.starts_with(PROXY_SIGNATURE) {
@@ -57,14 +57,14 @@ impl Protocol {
         Self::of_line(line.strip_suffix(b"\r").unwrap_or(line))
     }
 
-    /// From the first byte of a connection.
+    /// Judges by the first byte of a connection.
     #[must_use]
     pub fn of_first_byte(byte: u8) -> Option<Self> {
         (byte == TLS_HANDSHAKE).then_some(Self::Tls)
     }
 
-    /// From an answer to the name prompt. What it recognises has a control character, a `.` or a
-    /// space in it, so that it could not have been a name.
+    /// Judges by an answer to the name prompt. Everything it recognises has a control character, a
+    /// `.` or a space in it, so it could not have been a name.
     #[must_use]
     pub fn of_line(line: &[u8]) -> Option<Self> {
         // Version 2 begins with a signature of four lines, of which this is the third.

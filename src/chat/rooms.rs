@@ -40,8 +40,8 @@ impl Chat {
         out.broadcast(&others, frame);
     }
 
-    /// Seats a user in a lobby, replays what was said there lately, tells everybody, and says who is
-    /// there.
+    /// Seats a user in a lobby, replays what was said there recently, tells everybody, and says who
+    /// is there.
     pub(super) fn enter(&mut self, now: Instant, id: ConnId, to: LobbyId, out: &mut Outboxes) {
         let Some(lobby) = self.lobbies.get_mut(to) else { return };
         let seat = lobby.members.len();
@@ -58,15 +58,15 @@ impl Chat {
             out.push(id, &history);
         }
         if !self.announce(now, to, id, &name, Way::Arrival, out) {
-            // The others hear of it later, with that of others, or not at all.
+            // The others are told later, together with others, or not at all.
             out.push(id, &moved(&name, false, Way::Arrival));
         }
         self.tell_who_is_here(to, id, seat, out);
         out.redraw_prompt(id);
     }
 
-    /// Tells a newcomer, who has this seat, of those who were there before: some of them by name,
-    /// since going through a large lobby for everybody who comes would cost too much.
+    /// Tells a newcomer, who has this seat, who was there before: only some of them by name, since
+    /// going through a large lobby for every newcomer would cost too much.
     fn tell_who_is_here(&self, at: LobbyId, id: ConnId, seat: usize, out: &mut Outboxes) {
         let Some(others) = self.lobbies.get(at).and_then(|lobby| lobby.members.get(..seat)) else {
             return;
@@ -100,7 +100,8 @@ impl Chat {
         self.announce(now, from, id, name, Way::Departure, out);
     }
 
-    /// Frees a seat: the last member moves there. An emptied lobby begins to wait for its removal.
+    /// Frees a seat, into which the last member moves. A lobby left empty starts to wait for its
+    /// removal.
     fn vacate(&mut self, now: Instant, from: LobbyId, seat: usize) {
         let general = self.lobbies.general();
         let Some(lobby) = self.lobbies.get_mut(from) else { return };
@@ -122,8 +123,8 @@ impl Chat {
 // ---- Telling ---------------------------------------------------------------------------------
 
 impl Chat {
-    /// Tells a lobby that somebody came or went, at once or, in a crowd, together with others. True if
-    /// everybody has been told.
+    /// Tells a lobby that somebody came or went: at once or, in a crowd, together with others. True
+    /// if everybody has been told.
     fn announce(
         &mut self,
         now: Instant,
@@ -134,13 +135,13 @@ impl Chat {
         out: &mut Outboxes,
     ) -> bool {
         let Some(lobby) = self.lobbies.get_mut(at) else { return false };
-        // Those who came and went before anybody was told, or went and came back, are not worth a
-        // word.
+        // Those who came and went before anybody was told, or went and came back, are not worth
+        // mentioning.
         if lobby.crowd(way.opposite()).retract(id) {
             return false;
         }
         if lobby.crowd(way.opposite()).holds(name) {
-            // Another one of the same name: what came first is told first.
+            // Somebody else of the same name: the earlier event is announced first.
             self.tell_crowd(at, way.opposite(), out);
         }
         let Some(lobby) = self.lobbies.get_mut(at) else { return false };
@@ -158,7 +159,7 @@ impl Chat {
         }
     }
 
-    /// Tells a lobby of everybody who came, or went, in the last second.
+    /// Tells a lobby about everybody who came, or went, in the last second.
     pub(super) fn tell_crowd(&mut self, id: LobbyId, way: Way, out: &mut Outboxes) {
         let Some(lobby) = self.lobbies.get_mut(id) else { return };
         let crowd = lobby.crowd(way);
@@ -168,7 +169,7 @@ impl Chat {
         }
     }
 
-    /// Forgets what is too old, and sets the time for the next to be forgotten.
+    /// Forgets what is too old, and sets the time when something is next forgotten.
     pub(super) fn forget_history(&mut self, now: Instant, id: LobbyId) {
         let max_age = self.settings.history_age;
         let Some(lobby) = self.lobbies.get_mut(id) else { return };
@@ -203,7 +204,7 @@ fn moved(names: &str, many: bool, way: Way) -> Frame {
 // ---- Making and changing ---------------------------------------------------------------------
 
 impl Chat {
-    /// `/create`: at once, or, with a password, when that is hashed.
+    /// `/create`: at once or, with a password, when that has been hashed.
     pub(super) fn create(
         &mut self,
         now: Instant,
@@ -245,7 +246,7 @@ impl Chat {
         self.wait_for_password(id, waiting, Request::HashPassword { id, password });
     }
 
-    /// Makes the lobby, if it may still be made.
+    /// Creates the lobby, if that is still allowed.
     fn finish_create(
         &mut self,
         now: Instant,
@@ -282,7 +283,7 @@ impl Chat {
         self.lobbies.check_new(name, session.addr)
     }
 
-    /// `/join`: at once, or, with a password, when that is checked.
+    /// `/join`: at once or, with a password, when that has been checked.
     pub(super) fn join(
         &mut self,
         now: Instant,
@@ -321,9 +322,9 @@ impl Chat {
         self.wait_for_password(id, Waiting::Join { lobby: to }, check);
     }
 
-    /// Enters the lobby whose password was checked, or says why not. Several tries of one address
-    /// may have been under way at once: those that end after the lock-out do not count, right or
-    /// wrong, so that they tell nothing.
+    /// Enters the lobby whose password was checked, or says why not. Several tries from one address
+    /// may have been under way at once: those that finish after the lock-out do not count, right or
+    /// wrong, so that they reveal nothing.
     fn finish_join(
         &mut self,
         now: Instant,
@@ -349,7 +350,7 @@ impl Chat {
         }
     }
 
-    /// Tells a user whose address tried too many wrong passwords to wait. True if that is so.
+    /// Tells a user to wait if too many wrong passwords came from the user's address. True if so.
     fn refuse_locked_out(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) -> bool {
         let Some(session) = self.sessions.get(id) else { return true };
         let Some(wait) = self.wrong_passwords.wait(now, session.addr) else { return false };
@@ -376,7 +377,7 @@ impl Chat {
         }
     }
 
-    /// A password job is done: the command that waited for it goes on.
+    /// A password job is done: the command that waited for it continues.
     pub(super) fn password(
         &mut self,
         now: Instant,

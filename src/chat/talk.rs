@@ -1,4 +1,4 @@
-//! What a user's line does: messages, and the commands that are not about moving.
+//! What a user's line does: messages, and the commands that do not move anybody.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ impl Chat {
             let farewell = render::success("Disconnecting from server. Goodbye!");
             return self.dismiss(now, id, CloseReason::Quit, Some(&farewell), out);
         }
-        // A line that is no command only shows which one may have been meant.
+        // A line that is not a command only shows which command may have been meant.
         let looks = match &command {
             Some(Ok(command)) => command.only_shows(),
             Some(Err(_)) => true,
@@ -65,8 +65,8 @@ impl Chat {
         }
     }
 
-    /// Whether the user may send a line now; one that only `looks` has a budget of its own. If not,
-    /// the first one is refused with a notice, and the others are counted.
+    /// Whether the user may send a line now; commands that only show something (`looks`) have their
+    /// own budget. If not, the first line is refused with a notice, and further ones are counted.
     fn within_rate(&mut self, now: Instant, id: ConnId, looks: bool, out: &mut Outboxes) -> bool {
         let (limit, span) = (self.settings.messages_per_window, self.settings.rate_window);
         let Some(user) = self.user_mut(id) else { return false };
@@ -94,7 +94,7 @@ impl Chat {
         false
     }
 
-    /// Tells a user how many lines were refused without a word.
+    /// Tells a user how many lines were refused silently.
     fn account_for_refused(&mut self, id: ConnId, out: &mut Outboxes) {
         let Some(mut refused) = self.user_mut(id).and_then(|user| user.refused.take()) else {
             return;
@@ -105,7 +105,7 @@ impl Chat {
         }
     }
 
-    /// The time to account for refused lines has come, unless more came meanwhile.
+    /// It is time to account for refused lines, unless more have come meanwhile.
     pub(super) fn refused_timeout(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
         let Some(mut refused) = self.user_mut(id).and_then(|user| user.refused.take()) else {
             return;
@@ -190,7 +190,7 @@ impl Chat {
                 };
                 out.push(id, &render::success(reply));
             }
-            // Done before the rate limit, to which it is not subject.
+            // Handled before the rate limit, to which it is not subject.
             Command::Quit => {}
         }
     }
@@ -214,7 +214,7 @@ impl Chat {
         }
     }
 
-    /// Nobody has this name. Perhaps somebody with a similar one was meant, above all somebody in
+    /// Nobody has this name. Perhaps somebody with a similar one was meant, most likely somebody in
     /// the same lobby.
     fn user_not_found(&self, id: ConnId, name: &str, out: &mut Outboxes) {
         let Some(lobby) = self.user(id).and_then(|user| self.lobbies.get(user.lobby)) else {
@@ -228,7 +228,7 @@ impl Chat {
         out.push(id, &render::error(NotFound { what: "User not found", name, nearest }));
     }
 
-    /// `/msg`: seen by the two of them, kept nowhere.
+    /// `/msg`: seen by the two of them, and stored nowhere.
     fn message(&self, id: ConnId, to: &str, text: &str, out: &mut Outboxes) {
         let Some(sender) = self.user(id) else { return };
         let Some((to, recipient)) = self.find_user(to) else {
@@ -244,8 +244,8 @@ impl Chat {
         out.push(id, &render::direct("You", &recipient.name, text));
     }
 
-    /// `/tag`: a message with somebody's name on it, who hears of it elsewhere, too, unless the
-    /// lobby is private.
+    /// `/tag`: a message with a user's name on it. That user is told even when elsewhere, unless
+    /// the lobby is private.
     fn tag(&mut self, now: Instant, id: ConnId, whom: &str, text: &str, out: &mut Outboxes) {
         let Some((whom, tagged)) = self.find_user(whom) else {
             return self.user_not_found(id, whom, out);
@@ -267,7 +267,7 @@ impl Chat {
         out.push(whom, &told);
     }
 
-    /// `/setai`: by the session that created the lobby.
+    /// `/setai`: allowed for the session that created the lobby.
     fn set_prompt(&mut self, id: ConnId, prompt: Option<&str>, out: &mut Outboxes) {
         if self.settings.assistant.is_none() {
             return out.push(id, &render::error(super::assistant::NOT_HERE));
@@ -297,8 +297,8 @@ impl Chat {
     }
 }
 
-/// The command that a line is, if it is none that is said: `//x` says `/x`, and what begins with
-/// blanks is said as it stands, unless it is a command that exists.
+/// The command in a line, if the line is not something to say: `//x` says `/x`, and a line that
+/// begins with blanks is said as it stands, unless that command exists.
 fn command_in(line: &str) -> Option<&str> {
     let command = line.trim_start();
     if !command.starts_with('/') || line.starts_with("//") {

@@ -1,4 +1,4 @@
-//! Who is connected: one session for each connection, and one user for each that has a name.
+//! Who is connected: one session for each connection, and one user for each session with a name.
 //!
 //! Owns no output and no membership; `lobby` knows who is where.
 
@@ -15,7 +15,7 @@ use crate::rate::{AddrKey, SlidingWindow};
 pub(super) struct Session {
     pub(super) peer: SocketAddr,
     pub(super) addr: AddrKey,
-    /// The login timeout before there is a name, the idle timeout after.
+    /// The login timeout until there is a name, the idle timeout after that.
     pub(super) deadline: Option<Instant>,
     pub(super) stage: Stage,
 }
@@ -34,24 +34,24 @@ pub(super) struct User {
     pub(super) name: Rc<str>,
     pub(super) picture: &'static str,
     pub(super) lobby: LobbyId,
-    /// Where in the lobby's list of members this user stands.
+    /// This user's place in the lobby's list of members.
     pub(super) seat: usize,
     pub(super) windows: Windows,
     pub(super) last_line: Instant,
-    /// Lines that came too soon, as long as some of them may have to be told of.
+    /// Lines that came too soon, for as long as some of them may still have to be reported.
     pub(super) refused: Option<Box<Refused>>,
     /// When the connection was last probed because somebody wanted this name.
     pub(super) probed: Option<Instant>,
-    /// What goes on when the password job of this user is done.
+    /// What continues when this user's password job is done.
     pub(super) waiting: Option<Box<Waiting>>,
 }
 
-/// What the rate limit counts of a user.
+/// What the rate limit counts for a user.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
-    /// What others may notice.
+    /// Lines that others may notice.
     pub(super) said: SlidingWindow,
-    /// What only shows something.
+    /// Commands that only show something.
     pub(super) looked: SlidingWindow,
 }
 
@@ -62,14 +62,14 @@ impl Windows {
     }
 }
 
-/// Refused lines; the first of them was told of at once.
+/// Refused lines; the first of them was reported at once.
 #[derive(Debug)]
 pub(super) struct Refused {
-    /// How many others came since.
+    /// How many more have come since.
     pub(super) others: u64,
-    /// When the last of all came.
+    /// When the latest one came.
     pub(super) last: Instant,
-    /// When to look whether they have to be told of.
+    /// When to check whether they have to be reported.
     pub(super) deadline: Option<Instant>,
 }
 

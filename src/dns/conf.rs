@@ -1,7 +1,7 @@
-//! Which name servers to ask for which names: the text of /etc/resolv.conf, and what an operator
-//! writes instead.
+//! Which name servers to ask for which names: from the text of /etc/resolv.conf, or from what an
+//! operator writes instead.
 //!
-//! Opens no file, and knows no interface: what stands behind a `%` is given a number by the caller.
+//! Opens no file, and knows no interface: the caller turns the part after a `%` into a number.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -16,18 +16,18 @@ pub const DNS_PORT: u16 = 53;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NameServer {
     addr: SocketAddr,
-    /// The interface that an IPv6 address is to be reached over: its name, or its number.
+    /// The interface over which an IPv6 address is reached: its name, or its number.
     scope: Option<Box<str>>,
 }
 
-/// What is put behind a name that is not a whole one (resolv.conf(5): `search`, `ndots`).
+/// How a name that is not complete is completed (resolv.conf(5): `search`, `ndots`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Search {
     domains: Vec<HostName>,
     ndots: usize,
 }
 
-/// The text of /etc/resolv.conf, as far as it is used here.
+/// The text of /etc/resolv.conf, as far as we use it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ResolvConf {
     /// At most [`DNS_SERVERS`], at least one.
@@ -37,9 +37,9 @@ pub struct ResolvConf {
 }
 
 impl NameServer {
-    /// One as an operator writes it: `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1`, `fe80::1%eth0`,
-    /// `[2001:db8::1]`, `[2001:db8::1]:5353` or `[fe80::1%eth0]:5353`. `None` if it is nothing of the
-    /// kind, or the port is 0.
+    /// Parses one as an operator writes it: `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1`,
+    /// `fe80::1%eth0`, `[2001:db8::1]`, `[2001:db8::1]:5353` or `[fe80::1%eth0]:5353`. `None` if it
+    /// is none of these, or the port is 0.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if let Ok(addr) = text.parse::<SocketAddr>() {
@@ -70,8 +70,8 @@ impl NameServer {
         Some(Self { addr: (addr, DNS_PORT).into(), scope: Some(scope.into()) })
     }
 
-    /// Where to send to. `index` gives the number of an interface by its name; `None` if there is no
-    /// such interface.
+    /// Where to send to. `index` gives the number of an interface by its name; `None` if there is
+    /// no such interface.
     #[must_use]
     pub fn addr(&self, index: impl FnOnce(&str) -> Option<u32>) -> Option<SocketAddr> {
         let mut addr = self.addr;
@@ -97,17 +97,17 @@ impl Default for Search {
 }
 
 impl Search {
-    /// The whole names that a name may stand for, in the order in which they are tried; at least one
-    /// of them. A dot at its end says that it is whole.
+    /// The complete names that a name may stand for, in the order in which they are tried; at least
+    /// one. A dot at its end says that it is complete.
     ///
     /// # Errors
-    /// It is no name.
+    /// It is not a name.
     pub fn candidates(&self, text: &str) -> Result<Vec<HostName>, super::NameError> {
         let name = HostName::parse(text)?;
         if text.ends_with('.') {
             return Ok(vec![name]);
         }
-        // A name that would be too long is none that could be found.
+        // A completion that would be too long is left out: it could not be found.
         let longer = self.domains.iter().filter_map(|domain| name.within(domain));
         let is_likely_whole = text.matches('.').count() >= self.ndots;
         let mut names: Vec<HostName> = longer.collect();
@@ -117,10 +117,10 @@ impl Search {
 }
 
 impl ResolvConf {
-    /// Reads the text of the file (resolv.conf(5)): the first [`DNS_SERVERS`] `nameserver`s, all on
-    /// port 53, and the one on this machine if there is none; the last `search` or `domain`, the
-    /// first [`DNS_SEARCH`] domains of it; the last `ndots`. All else, and what is no address and no
-    /// name, is passed over.
+    /// Reads the text of the file (resolv.conf(5)): the first [`DNS_SERVERS`] `nameserver` lines,
+    /// all on port 53, or the one on this machine if there are none; the last `search` or `domain`,
+    /// and the first [`DNS_SEARCH`] domains in it; the last `ndots`. Everything else is skipped, as
+    /// is anything that is not an address or a name.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut servers: Vec<NameServer> = Vec::new();

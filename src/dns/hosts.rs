@@ -1,4 +1,4 @@
-//! What the machine itself knows: the table of hosts.
+//! What the machine itself knows: the hosts file.
 //!
 //! Takes the text of the file and opens none.
 
@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::name::HostName;
 use crate::limits::{DNS_ADDRESSES, HOSTS_ENTRIES};
 
-/// The table of hosts, at most [`HOSTS_ENTRIES`] names and addresses of it.
+/// The hosts file, at most [`HOSTS_ENTRIES`] names and addresses of it.
 #[derive(Debug, Default)]
 pub struct Hosts {
     table: HashMap<HostName, Vec<IpAddr>>,
@@ -16,9 +16,9 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Reads the text of /etc/hosts, hosts(5): an address, then its names, in every line; `#` begins
-    /// a comment. What is no address or no name is passed over, and so is an address with a scope
-    /// (`fe80::1%eth0`), which means nothing without its interface.
+    /// Reads the text of /etc/hosts, hosts(5): an address, then its names, on every line; `#`
+    /// begins a comment. Anything that is not an address or a name is skipped, and so is an address
+    /// with a scope (`fe80::1%eth0`), which means nothing without its interface.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut hosts = Self::default();
@@ -43,13 +43,13 @@ impl Hosts {
         hosts
     }
 
-    /// The addresses of a name, in the order of the table; none if it is not there.
+    /// The addresses of a name, in the order of the file; none if it is not there.
     #[must_use]
     pub fn addresses(&self, name: &HostName) -> &[IpAddr] {
         self.table.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the table was longer than what is kept of it.
+    /// Whether the file was longer than what is kept of it.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.is_cut

@@ -1,9 +1,9 @@
-//! One name on its way through the name servers, for both families at once.
+//! One name being resolved through the name servers, for both address families at once.
 //!
 //! Each family asks one server at a time, each try with an id and a socket of its own, until one
-//! server knows the name or knows that it has no address. What is not a reply to the question never
-//! ends a try. Of several names that a short one may stand for one is tried after the other, until one
-//! has an address. The look-up ends once, at the latest after [`DNS_DEADLINE`].
+//! server knows the name or knows that it has no address. Anything that is not a reply to the
+//! question never ends a try. If a short name may stand for several names, one is tried after
+//! another, until one has an address. The look-up ends once, at the latest after [`DNS_DEADLINE`].
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,15 +16,15 @@ use super::name::{HostName, NameError};
 use super::tcp::tcp_framed;
 use crate::limits::{DNS_DEADLINE, DNS_ROUNDS, DNS_TCP_TIMEOUT, DNS_UDP_TIMEOUT, RESOLUTION_DELAY};
 
-/// One try: one question, to be sent from one socket. No two tries of a look-up have the same.
+/// One try: one question, to be sent from one socket. No two tries of a look-up share a `QueryId`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct QueryId(u16);
 
-/// What the owner of the sockets is to do.
+/// What the owner of the sockets has to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Open a UDP socket on a random port, connect it to the server and send one datagram; give
-    /// every datagram that comes to [`Lookup::handle_reply`].
+    /// Open a UDP socket on a random port, connect it to the server and send one datagram; pass
+    /// every datagram that arrives to [`Lookup::handle_reply`].
     SendUdp {
         /// The try that the socket belongs to.
         query: QueryId,
@@ -33,14 +33,14 @@ pub enum Action {
         /// The datagram.
         bytes: Vec<u8>,
     },
-    /// Open a TCP connection and write these bytes; give every message that comes (see
+    /// Open a TCP connection and write these bytes; pass every message that arrives (see
     /// [`super::TcpFramer`]) to [`Lookup::handle_reply`].
     AskTcp {
         /// The try that the connection belongs to.
         query: QueryId,
         /// Where to.
         server: SocketAddr,
-        /// The message, its length before it.
+        /// The message, with its length in front.
         bytes: Vec<u8>,
     },
     /// Close the socket of this try, if it is still open. Nothing more is expected from it.
@@ -59,7 +59,7 @@ pub enum DnsError {
     NoSuchName,
     /// No server answered in time.
     NoAnswer,
-    /// Every server was asked, and this is how the last one that answered failed.
+    /// Every server was asked, and the last one that answered failed like this.
     ServersFailed(Fault),
 }
 
@@ -79,18 +79,18 @@ impl fmt::Display for DnsError {
 pub struct Lookup {
     asked: Box<str>,
     name: HostName,
-    /// What is tried when this one has no address.
+    /// What is tried if this name has no address.
     further: VecDeque<HostName>,
-    /// How those before it failed.
+    /// How the names before it failed.
     past: Option<Outcome>,
     servers: Rc<[SocketAddr]>,
-    /// The server that is asked first: the last one that knew something.
+    /// The server that is asked first: the last one that had an answer.
     first: usize,
     ids: Ids,
     deadline: Instant,
-    /// Until when the addresses that are there wait for those of the other family.
+    /// Until when the addresses found wait for those of the other family.
     delay: Option<Instant>,
-    /// IPv6 first: the order in which the addresses go.
+    /// IPv6 first: the order of the addresses.
     families: [Family; 2],
     actions: VecDeque<Action>,
     outcome: Option<Outcome>,
@@ -100,17 +100,18 @@ pub struct Lookup {
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) result: Result<Vec<IpAddr>, DnsError>,
-    /// How long that holds; `None` if part of it is not known.
+    /// How long the result is valid; `None` if part of it is not known.
     pub(super) ttl: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct Family {
     kind: Kind,
-    /// UDP tries begun; the next one goes to the server of this number behind the first, modulo all.
+    /// UDP tries so far; the next one goes to the server this far after the first, modulo their
+    /// number.
     tries: usize,
     last_fault: Option<Fault>,
-    /// What a truncated reply had, while the rest of it is asked for over TCP.
+    /// What a truncated reply contained, while the rest is asked for over TCP.
     partial: Option<(Vec<IpAddr>, Duration)>,
     state: State,
 }
@@ -155,8 +156,8 @@ impl Family {
 }
 
 impl Lookup {
-    /// Begins to ask for what `asked` may stand for: these names, in this order, at least one. The
-    /// seed gives the ids of the questions: 64 random bits for each look-up.
+    /// Starts to ask for whatever `asked` may stand for: these names, in this order, at least one.
+    /// The seed gives the ids of the questions: 64 random bits for each look-up.
     pub(super) fn new(
         now: Instant,
         asked: &str,
@@ -184,12 +185,13 @@ impl Lookup {
         Some(lookup)
     }
 
-    /// What is looked up.
+    /// The name being looked up.
     pub(super) fn asked(&self) -> &str {
         &self.asked
     }
 
-    /// Takes a message that came to the socket of a try, without the length that TCP puts before it.
+    /// Takes a message that arrived at the socket of a try, without the length that TCP puts in
+    /// front.
     pub fn handle_reply(&mut self, now: Instant, query: QueryId, bytes: &[u8]) {
         let mut answered = None;
         self.each_family(|family, asker| {
@@ -263,20 +265,20 @@ impl Lookup {
         tries.map(|current| current.until).chain(self.delay).min()
     }
 
-    /// The addresses, those of the two families in turn and IPv6 first (RFC 8305, section 4), or
-    /// why there are none. `None` while they are looked for.
+    /// The addresses, alternating between the two families and starting with IPv6 (RFC 8305,
+    /// section 4), or why there are none. `None` while the look-up is under way.
     #[must_use]
     pub fn outcome(&self) -> Option<Result<&[IpAddr], DnsError>> {
         let outcome = self.outcome.as_ref()?;
         Some(outcome.result.as_deref().map_err(|error| *error))
     }
 
-    /// The same, with how long it holds.
+    /// The same, with how long it is valid.
     pub(super) fn ended(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
     }
 
-    /// Calls `f` for each family, beside the rest of the look-up.
+    /// Calls `f` for each family, with the rest of the look-up.
     fn each_family(&mut self, mut f: impl FnMut(&mut Family, &mut Asker<'_>)) {
         let (ids, actions) = (&mut self.ids, &mut self.actions);
         let (name, servers, deadline) = (&self.name, &*self.servers, self.deadline);
@@ -287,11 +289,11 @@ impl Lookup {
     }
 
     /// Ends the look-up if both families are done, or one has waited long enough for the other; or
-    /// goes on with the next name.
+    /// continues with the next name.
     fn conclude(&mut self, now: Instant) {
         while self.outcome.is_none() && self.is_done(now) {
             let outcome = outcome(&self.families, self.past.take());
-            // A server that is silent is so for all names.
+            // A silent server is silent for all names.
             let goes_on =
                 matches!(outcome.result, Err(DnsError::NoSuchName | DnsError::ServersFailed(_)))
                     && now < self.deadline;
@@ -308,7 +310,7 @@ impl Lookup {
         }
     }
 
-    /// Whether nothing more is waited for of this name.
+    /// Whether nothing more is expected for this name.
     fn is_done(&mut self, now: Instant) -> bool {
         let [v6, v4] = &self.families;
         let has_addresses =
@@ -330,8 +332,8 @@ impl Lookup {
     }
 }
 
-/// What is left of the two families when nothing is asked any more, after names that failed in the
-/// way of `past`.
+/// What the two families amount to when nothing more is asked, after names that failed as `past`
+/// says.
 fn outcome([v6, v4]: &[Family; 2], past: Option<Outcome>) -> Outcome {
     let known = |family: &Family| match &family.state {
         State::Known { addrs, ttl } => Some((addrs.clone(), *ttl)),
@@ -360,7 +362,7 @@ fn outcome([v6, v4]: &[Family; 2], past: Option<Outcome>) -> Outcome {
     let outcome = Outcome { result, ttl: complete.then_some(ttl) };
     match past {
         Some(past) if outcome.result.is_err() => Outcome {
-            // That no such name is known is true only if all of them were denied.
+            // That there is no such name is true only if every one of the names was denied.
             result: match past.result {
                 Err(DnsError::ServersFailed(fault)) => Err(DnsError::ServersFailed(fault)),
                 _ => outcome.result,
@@ -371,14 +373,14 @@ fn outcome([v6, v4]: &[Family; 2], past: Option<Outcome>) -> Outcome {
     }
 }
 
-/// One of the first, one of the second, and so on; then what is left of the longer one.
+/// One of the first, one of the second, and so on; then the rest of the longer one.
 pub(super) fn in_turn(first: &[IpAddr], second: &[IpAddr]) -> Vec<IpAddr> {
     let rounds = first.len().max(second.len());
     let pair = |n: usize| [first.get(n), second.get(n)];
     (0..rounds).flat_map(pair).flatten().copied().collect()
 }
 
-/// What a family needs of the look-up to ask.
+/// What a family needs from the look-up in order to ask.
 struct Asker<'a> {
     name: &'a HostName,
     servers: &'a [SocketAddr],
@@ -389,8 +391,8 @@ struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// The current try came to nothing: what a truncated reply had has to do, or the next server is
-    /// asked.
+    /// The current try came to nothing: either the contents of a truncated reply have to do, or the
+    /// next server is asked.
     fn failed(&mut self, now: Instant, family: &mut Family) {
         match family.partial.take() {
             Some((addrs, ttl)) => self.forget(family, State::Known { addrs, ttl }),
@@ -398,8 +400,8 @@ impl Asker<'_> {
         }
     }
 
-    /// Ends the current try and asks the next server; after the last one of the last round, or the
-    /// deadline, the family stays unknown.
+    /// Ends the current try and asks the next server; after the last server of the last round, or
+    /// the deadline, the family stays unknown.
     fn ask_next(&mut self, now: Instant, family: &mut Family) {
         let server = self.servers.iter().cycle().nth(self.first + family.tries);
         let left = family.tries < self.servers.len() * DNS_ROUNDS && now < self.deadline;
@@ -412,14 +414,14 @@ impl Asker<'_> {
         }
     }
 
-    /// Ends the current try and begins one with this server.
+    /// Ends the current try and starts one with this server.
     fn ask(&mut self, now: Instant, family: &mut Family, server: SocketAddr, via: Transport) {
         let (query, id) = self.ids.next();
         let bytes = message::query(id, self.name, family.kind);
         let (wait, action) = match via {
             Transport::Udp => (DNS_UDP_TIMEOUT, Action::SendUdp { query, server, bytes }),
             Transport::Tcp => {
-                // A question is far shorter than what the frame can hold.
+                // A question is far shorter than the most a frame can hold.
                 let bytes = tcp_framed(&bytes).unwrap_or_default();
                 (DNS_TCP_TIMEOUT, Action::AskTcp { query, server, bytes })
             }
@@ -448,12 +450,12 @@ struct Ids {
 impl Ids {
     fn next(&mut self) -> (QueryId, u16) {
         self.queries += 1;
-        // splitmix64 (Steele, Lea and Flood, 2014): one output of it tells 16 bits of the seed.
+        // splitmix64 (Steele, Lea and Flood, 2014): one output of it reveals 16 bits of the seed.
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        // Its last step changes the lower bits only.
+        // Its last step changes only the lower bits.
         let [high, low, ..] = z.to_be_bytes();
         (QueryId(self.queries), u16::from_be_bytes([high, low]))
     }

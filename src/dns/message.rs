@@ -1,10 +1,10 @@
 //! One question to a name server, and what a reply to it says.
 //!
-//! Questions go without EDNS (RFC 6891): a reply of at most 512 bytes is never cut into fragments,
-//! which could be forged one by one, and no old forwarder stumbles over it. The few that are longer
-//! come truncated and are asked for again over TCP.
+//! Questions go without EDNS (RFC 6891): a reply of at most 512 bytes is never split into
+//! fragments, which could be forged one by one, and no old forwarder has trouble with it. The few
+//! longer replies arrive truncated and are asked for again over TCP.
 //!
-//! Whatever bytes come, reading them ends: jumps in names, records and aliases are bounded.
+//! Whatever bytes arrive, reading them ends: jumps in names, records and aliases are bounded.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -37,26 +37,26 @@ impl Kind {
     }
 }
 
-/// What a server knows of a name.
+/// What a server knows about a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reply {
     /// Addresses of the kind asked for, at least one and at most [`DNS_ADDRESSES`].
     Addresses {
         /// In the server's order.
         addrs: Vec<IpAddr>,
-        /// The least of the addresses' and the aliases' on the way to them.
+        /// The lowest TTL of the addresses and of the aliases on the way to them.
         ttl: Duration,
     },
     /// There is no such name, or it has no address of this kind.
     None {
-        /// How long that holds (RFC 2308, section 5); zero if the server does not say.
+        /// How long that is valid (RFC 2308, section 5); zero if the server does not say.
         ttl: Duration,
     },
     /// The reply did not fit: ask over TCP.
     Truncated {
-        /// What addresses there are in it nevertheless.
+        /// The addresses that it contains nevertheless.
         addrs: Vec<IpAddr>,
-        /// As for those of a whole reply.
+        /// As for those of a complete reply.
         ttl: Duration,
     },
 }
@@ -64,7 +64,7 @@ pub enum Reply {
 /// Why a message is no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReplyError {
-    /// It is not a reply to our question: a late one, or a forged one. The right one may follow.
+    /// It is not a reply to our question: it is late, or forged. The right one may follow.
     NotOurs,
     /// The server cannot answer: ask another one.
     Failed(Fault),
@@ -100,7 +100,7 @@ impl From<ParseError> for ReplyError {
     }
 }
 
-/// The message that asks for a name's addresses, recursion desired (RFC 1035, section 4.1).
+/// The message that asks for a name's addresses, with recursion desired (RFC 1035, section 4.1).
 #[must_use]
 pub fn query(id: u16, name: &HostName, kind: Kind) -> Vec<u8> {
     const RECURSION_DESIRED: u16 = 0x0100;
@@ -145,11 +145,11 @@ pub fn reply(bytes: &[u8], id: u16, name: &HostName, kind: Kind) -> Result<Reply
     }
 }
 
-/// What there is in a reply that was cut somewhere.
+/// What there is in a truncated reply.
 fn truncated(message: &Message<[u8]>, name: WireName<'_>, kind: Kind) -> Reply {
     let mut answer = Answer::default();
     if let Ok(section) = message.answer() {
-        // What follows the place where it was cut is lost, and what comes before it is good.
+        // Whatever follows the cut is lost, and what comes before it is good.
         let _ = answer.read(section, kind);
     }
     let end = answer.follow(name).ok();
@@ -159,10 +159,10 @@ fn truncated(message: &Message<[u8]>, name: WireName<'_>, kind: Kind) -> Reply {
     }
 }
 
-/// A name where it stands in a message.
+/// A name at its place in a message.
 type WireName<'a> = ParsedName<&'a [u8]>;
 
-/// The records of an answer that matter here, the first [`DNS_RECORDS`] looked at.
+/// The relevant records of an answer, of which the first [`DNS_RECORDS`] are looked at.
 #[derive(Default)]
 struct Answer<'a> {
     aliases: Vec<(WireName<'a>, Duration, WireName<'a>)>,
@@ -170,7 +170,7 @@ struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// Reads up to what cannot be read.
+    /// Reads up to the first thing that cannot be read.
     fn read(&mut self, section: RecordSection<'a, [u8]>, kind: Kind) -> Result<(), ParseError> {
         for record in section.take(DNS_RECORDS) {
             let record = record?;
@@ -192,7 +192,7 @@ impl<'a> Answer<'a> {
         self.aliases.is_empty() && self.addrs.is_empty()
     }
 
-    /// The name at the end of the aliases that begin at `name`, and the least TTL on the way.
+    /// The name at the end of the aliases that begin at `name`, and the lowest TTL on the way.
     fn follow(&self, mut name: WireName<'a>) -> Result<(WireName<'a>, Duration), ReplyError> {
         let mut least = Duration::MAX;
         for _ in 0..=DNS_ALIASES {
@@ -229,8 +229,8 @@ fn address<'a>(
     })
 }
 
-/// The reply without addresses. Servers of a zone below and no word about this one (a SOA record)
-/// are a referral, if the answer was empty (RFC 2308, section 2.2).
+/// A reply without addresses. If it names the servers of a zone below, has no word about this one
+/// (a SOA record), and the answer was empty, it is a referral (RFC 2308, section 2.2).
 fn no_address(message: &Message<[u8]>, may_be_referral: bool) -> Result<Reply, ReplyError> {
     let mut refers = false;
     for record in message.authority()?.take(DNS_RECORDS) {

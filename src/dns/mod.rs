@@ -1,13 +1,13 @@
-//! Names to addresses: a stub resolver.
+//! From names to addresses: a stub resolver.
 //!
-//! [`Resolver`] owns what is known beforehand (name servers, the table of hosts) and the cache; a
-//! [`Lookup`] is one name on its way through the name servers. Both are machines without a socket,
-//! a clock or a random source: they are told the time and given bytes and a seed, and they say what
-//! to send where. A reply counts only if its id and its question are those that were asked, and it
-//! ought to come to a connected socket with a random port, one for each [`QueryId`].
+//! [`Resolver`] owns what is known beforehand (name servers, the hosts file) and the cache; a
+//! [`Lookup`] is one name being resolved through the name servers. Both are state machines without
+//! a socket, a clock or a random source: they are given the time, bytes and a seed, and they say
+//! what to send where. A reply counts only if its id and its question are those of our query, and
+//! it should arrive at a connected socket with a random port, one for each [`QueryId`].
 //!
-//! A name is completed with the domains of resolv.conf as its `ndots` says; its other options are not
-//! applied. A name outside ASCII has to come in its encoded form (RFC 5890).
+//! A name is completed with the domains of resolv.conf as its `ndots` says; the other options there
+//! are not applied. A name outside ASCII has to be given in its encoded form (RFC 5890).
 
 mod conf;
 mod hosts;

@@ -4,19 +4,19 @@ use std::fmt;
 
 use domain::base::Name;
 
-/// A name that may be asked for: labels of ASCII letters, digits, hyphens and underscores (RFC 1123,
-/// section 2.1; underscores are in use), in lower case, without the dot at the end.
+/// A name that may be asked for: labels of ASCII letters, digits, hyphens and underscores (RFC
+/// 1123, section 2.1; underscores are used in practice), in lower case, without the dot at the end.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct HostName(Name<Vec<u8>>);
 
 /// Why a text is not a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NameError {
-    /// It is empty, or two dots follow each other.
+    /// It is empty, or contains two dots in a row.
     EmptyLabel,
     /// It has more than 253 bytes, or more than 63 between two dots (RFC 1035, section 2.3.4).
     TooLong,
-    /// A character that no host's name has.
+    /// It has a character that no host name contains.
     BadCharacter(char),
 }
 
@@ -44,7 +44,7 @@ impl HostName {
         if text.split('.').any(str::is_empty) {
             return Err(NameError::EmptyLabel);
         }
-        // Nothing else is left to be wrong.
+        // Nothing else is left that could be wrong.
         let name = Name::vec_from_str(&text.to_ascii_lowercase());
         name.map(Self).map_err(|_| NameError::TooLong)
     }
@@ -63,7 +63,7 @@ impl HostName {
         Self::parse(&format!("{self}.{domain}")).ok()
     }
 
-    /// The name as messages carry it.
+    /// The name as it appears in messages.
     pub(super) fn wire(&self) -> &Name<Vec<u8>> {
         &self.0
     }

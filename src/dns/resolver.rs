@@ -1,5 +1,5 @@
-//! What is known without asking: literal addresses, this machine, the table of hosts, and the
-//! answers of the last hour.
+//! What is known without asking: literal addresses, this machine, the hosts file, and the answers
+//! of the last hour.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,30 +12,31 @@ use super::lookup::{DnsError, Lookup, in_turn};
 use super::name::HostName;
 use crate::limits::{DNS_CACHED_NAMES, DNS_NEGATIVE_TTL, DNS_SERVERS, DNS_TTL};
 
-/// An answer, and until when it holds.
+/// An answer, and until when it is valid.
 type Remembered = (Instant, Result<Vec<IpAddr>, DnsError>);
 
-/// The way from a name to its addresses.
+/// Resolves names to addresses.
 #[derive(Debug)]
 pub struct Resolver {
     servers: Rc<[SocketAddr]>,
     search: Search,
     hosts: Hosts,
-    /// At most [`DNS_CACHED_NAMES`] answers by what was asked for, and until when they hold.
+    /// At most [`DNS_CACHED_NAMES`] answers, by the name that was asked for, and until when they
+    /// are valid.
     cache: HashMap<Box<str>, Remembered>,
 }
 
-/// How a look-up begins.
+/// How a look-up starts.
 #[derive(Debug)]
 pub enum LookupStart {
-    /// It is over already.
+    /// It is already over.
     Known(Result<Vec<IpAddr>, DnsError>),
     /// Name servers have to be asked.
     Ask(Box<Lookup>),
 }
 
 impl Resolver {
-    /// Will ask these servers, the first [`DNS_SERVERS`] of them, in this order.
+    /// A resolver that asks these servers, the first [`DNS_SERVERS`] of them, in this order.
     #[must_use]
     pub fn new(servers: Vec<SocketAddr>, search: Search, hosts: Hosts) -> Self {
         let mut resolver = Self { servers: Rc::default(), search, hosts, cache: HashMap::new() };
@@ -43,8 +44,8 @@ impl Resolver {
         resolver
     }
 
-    /// From now on asks these servers. What others said is forgotten: it may have been of another
-    /// network.
+    /// From now on, asks these servers. What others said is forgotten: it may have been about a
+    /// different network.
     pub fn set_servers(&mut self, mut servers: Vec<SocketAddr>) {
         servers.truncate(DNS_SERVERS);
         if *self.servers != *servers {
@@ -53,7 +54,7 @@ impl Resolver {
         }
     }
 
-    /// From now on completes names so.
+    /// From now on, completes names like this.
     pub fn set_search(&mut self, search: Search) {
         if self.search != search {
             self.search = search;
@@ -61,7 +62,7 @@ impl Resolver {
         }
     }
 
-    /// From now on goes by this table.
+    /// From now on, uses this hosts file.
     pub fn set_hosts(&mut self, hosts: Hosts) {
         self.hosts = hosts;
     }
@@ -98,9 +99,9 @@ impl Resolver {
         }
     }
 
-    /// Remembers how a look-up ended, for as long as its TTL says, between [`DNS_TTL`]'s bounds
-    /// ([`DNS_NEGATIVE_TTL`]'s for a name without addresses). What is not known of both families,
-    /// and what went wrong, is not remembered.
+    /// Remembers how a look-up ended, for as long as its TTL says, within the bounds of [`DNS_TTL`]
+    /// ([`DNS_NEGATIVE_TTL`] for a name without addresses). A result that is not known for both
+    /// families, or an error, is not remembered.
     pub fn remember(&mut self, now: Instant, lookup: &Lookup) {
         let Some((outcome, ttl)) = lookup.ended().and_then(|ended| Some((ended, ended.ttl?)))
         else {
@@ -112,7 +113,7 @@ impl Resolver {
         self.cache.insert(lookup.asked().into(), (until, outcome.result.clone()));
     }
 
-    /// Forgets what holds no longer, and if that is not enough, what would be the next to go.
+    /// Forgets what is no longer valid, and if that is not enough, what would expire next.
     fn make_room(&mut self, now: Instant) {
         self.cache.retain(|_, (until, _)| now < *until);
         if self.cache.len() < DNS_CACHED_NAMES {

@@ -1,23 +1,23 @@
 //! Messages over TCP: two bytes of length, then the message (RFC 1035, section 4.2.2).
 
-/// Puts a message's length before it. `None` if it is longer than the two bytes can say.
+/// Puts a message's length in front of it. `None` if two bytes cannot hold the length.
 #[must_use]
 pub fn tcp_framed(message: &[u8]) -> Option<Vec<u8>> {
     let length = u16::try_from(message.len()).ok()?;
     Some([&length.to_be_bytes(), message].concat())
 }
 
-/// Cuts a stream into messages, however it comes in pieces. Keeps the bytes of one unfinished
-/// message, at most 64 KiB and its length.
+/// Cuts a stream into messages, whatever pieces it arrives in. Keeps the bytes of one unfinished
+/// message: at most 64 KiB, and its length.
 #[derive(Debug, Default)]
 pub struct TcpFramer {
-    /// The length and what there is of the message behind it.
+    /// The length, and as much of the message after it as there is.
     partial: Vec<u8>,
 }
 
 impl TcpFramer {
-    /// Takes bytes off the front of `input`, up to the end of a message, and gives that message; or
-    /// all of them if none ends there.
+    /// Takes bytes from the front of `input`, up to the end of a message, and gives that message;
+    /// or all of them if no message ends there.
     pub fn next_message(&mut self, input: &mut &[u8]) -> Option<Vec<u8>> {
         self.fill(input, 2);
         let length = self.partial.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))?;
@@ -31,7 +31,7 @@ impl TcpFramer {
         Some(message)
     }
 
-    /// Takes what is missing to `len` bytes, or what there is of it.
+    /// Takes what is missing to reach `len` bytes, or as much of it as there is.
     fn fill(&mut self, input: &mut &[u8], len: usize) {
         let missing = len.saturating_sub(self.partial.len()).min(input.len());
         let (taken, rest) = input.split_at(missing);

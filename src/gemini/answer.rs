@@ -1,11 +1,11 @@
 //! From the pieces of an answer, as they arrive, to lines for terminals.
 //!
 //! A line of the answer is read when it is complete: cleaned, reduced from Markdown to plain text,
-//! wrapped, and queued. However the text is cut into pieces, the lines are the same. None of them
-//! can control a terminal or is wider than [`ANSWER_COLUMNS`].
+//! wrapped, and queued. However the text is cut into pieces, the lines are the same. No line can
+//! control a terminal or is wider than [`ANSWER_COLUMNS`].
 //!
-//! Takes [`ANSWER_BYTES`] and gives [`ANSWER_LINES`] at most, whatever comes; more is dropped, and
-//! [`Answer::is_cut`] says so.
+//! Takes at most [`ANSWER_BYTES`] and gives at most [`ANSWER_LINES`]; anything beyond that is
+//! dropped, and [`Answer::is_cut`] says so.
 
 use std::collections::VecDeque;
 
@@ -14,20 +14,20 @@ use super::wrap;
 use crate::limits::{ANSWER_BYTES, ANSWER_COLUMNS, ANSWER_LINES};
 use crate::text;
 
-/// One answer on its way.
+/// One answer as it arrives.
 #[derive(Debug, Default)]
 pub struct Answer {
-    /// The line that is not complete.
+    /// The line that is not complete yet.
     partial: String,
     /// Bytes taken so far.
     taken: usize,
-    /// The last character was a carriage return: a newline after it belongs to it.
+    /// The last character was a carriage return: a newline right after it belongs to it.
     after_return: bool,
     markdown: Reader,
-    /// Empty lines that are due if another line follows.
+    /// Empty lines to be added if another line follows.
     blank: usize,
     lines: VecDeque<String>,
-    /// Lines ever queued.
+    /// Lines queued so far.
     made: usize,
     text: String,
     cut: bool,
@@ -50,7 +50,7 @@ impl Answer {
         self.lines.pop_front()
     }
 
-    /// There is no more text: the last line is complete. Lines that are queued stay so.
+    /// There is no more text: the last line is complete. Lines in the queue stay there.
     pub fn finish(&mut self) {
         if !self.finished {
             self.end_line();
@@ -64,7 +64,7 @@ impl Answer {
         self.cut
     }
 
-    /// All lines so far, also those not yet handed out, separated by newlines: what a
+    /// All lines so far, including those not yet handed out, separated by newlines: what a
     /// [`Conversation`](super::Conversation) keeps. Empty if there was nothing to show.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -75,7 +75,7 @@ impl Answer {
         let joined = c == '\n' && self.after_return;
         self.after_return = c == '\r';
         if self.taken + c.len_utf8() > ANSWER_BYTES {
-            // White space at the end of an answer is no loss.
+            // White space lost at the end of an answer is no loss.
             if !c.is_whitespace() {
                 self.finish();
                 self.cut = true;
@@ -93,7 +93,7 @@ impl Answer {
 
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.partial);
-        // Code keeps its shape: cleaning makes one space of a tab.
+        // Code keeps its shape: cleaning would turn a tab into a single space.
         let line = if self.markdown.in_code() { line.replace('\t', "    ") } else { line };
         match self.markdown.read(&text::clean(line.as_bytes())) {
             Block::Nothing => {}
@@ -101,14 +101,14 @@ impl Answer {
             Block::Blank => self.blank = self.blank.max(1),
             Block::Code(code) => self.queue(wrap::code(&code, ANSWER_COLUMNS)),
             Block::Text(prefix, rest) => {
-                // Where a mark went, more may now follow a character than is allowed.
+                // Where a mark was removed, more may now follow a character than is allowed.
                 let rest = text::clean(rest.as_bytes());
                 self.queue(wrap::words(&prefix, rest.trim(), ANSWER_COLUMNS));
             }
         }
     }
 
-    /// Queues the rows of one line, and before them the empty lines that are due.
+    /// Queues the rows of one line, after any empty lines that are due.
     fn queue(&mut self, rows: Vec<String>) {
         let blank = std::mem::take(&mut self.blank);
         let blank = if self.made == 0 { 0 } else { blank };

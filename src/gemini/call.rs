@@ -1,9 +1,9 @@
-//! One question on its way to the service and back, as a machine that is told what happens to its
-//! connection.
+//! One question on its way to the service and back, as a state machine that is told what happens to
+//! its connection.
 //!
 //! It asks for a connection ([`Action::Open`]), has its request sent, reads the response, and hands
-//! out the answer line by line. It tries again where that can help and nothing was shown yet, and
-//! ends once, in time: [`Action::Done`] or [`Action::Failed`] is its last word.
+//! out the answer line by line. It retries where that can help and nothing was shown yet, and it
+//! ends once, in time: its last action is [`Action::Done`] or [`Action::Failed`].
 //!
 //! Resolving, connecting and encrypting are its owner's business. Knows no socket and no clock; the
 //! jitter of its pauses comes from the entropy it is given.
@@ -21,26 +21,26 @@ use crate::limits::{
     ANSWER_TIMEOUT, FINISH_LINGER, FIRST_PIECE_TIMEOUT, MAX_ERROR_BODY_BYTES, RETRIES, RETRY_PAUSE,
 };
 
-/// What the owner of the connection is to do.
+/// What the owner of the connection has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
     /// Get a connection, verified if it is encrypted; with `fresh`, one that was not used before.
     /// Answer with [`Call::handle_open`] or [`Call::handle_open_failed`].
     Open {
-        /// No connection that was kept.
+        /// Whether a kept connection will not do.
         fresh: bool,
     },
     /// Send this on it.
     Send(Rc<[u8]>),
-    /// The connection is not needed any more and good for another call.
+    /// The connection is no longer needed, and can be used for another call.
     Keep,
-    /// Close the connection, or stop getting one.
+    /// Close the connection, or stop trying to get one.
     Close,
     /// A line of the answer.
     Line(String),
-    /// That was the answer.
+    /// That was the whole answer.
     Done(Ending),
-    /// There is none, or no more of it.
+    /// There is no answer, or no more of it.
     Failed(AskError),
 }
 
@@ -48,11 +48,11 @@ pub enum Action {
 enum State {
     /// A connection is being got.
     Opening,
-    /// The request is sent; `reused`: on a connection that may have been dead.
+    /// The request has been sent; `reused`: on a connection that may have been dead.
     Receiving { reused: bool },
-    /// Until the next try.
+    /// Waiting for the next try.
     Pausing(Instant),
-    /// The last word is said.
+    /// The last action has been given.
     Ended,
 }
 
@@ -63,21 +63,21 @@ pub struct Call {
     state: State,
     first_piece_by: Instant,
     end_by: Instant,
-    /// Tries made again after a failure of the service.
+    /// Retries so far, after failures of the service.
     retries: u32,
-    /// A kept connection turned out dead, and a fresh one was asked for.
+    /// A kept connection turned out to be dead, and a fresh one was asked for.
     refreshed: bool,
     entropy: u64,
     response: Response,
     answer: Answer,
-    /// Text of the answer has come.
+    /// Whether text of the answer has arrived.
     started: bool,
     /// A line was handed out.
     shown: bool,
     actions: VecDeque<Action>,
 }
 
-/// The response to one try.
+/// The response in one try.
 #[derive(Default)]
 struct Response {
     http: ResponseDecoder,
@@ -85,20 +85,21 @@ struct Response {
     status: u16,
     keep_alive: bool,
     retry_after_secs: Option<u64>,
-    /// What its head says that the body is compressed with.
+    /// How its body is compressed, according to its head.
     coding: Option<String>,
     /// The first bytes of the body, as many as [`GZIP`] has.
     begin: Vec<u8>,
     error_body: Vec<u8>,
-    /// How the answer finished, and until when the response may go on.
+    /// How the answer finished, and until when the response may continue.
     finish: Option<(Finish, Instant)>,
 }
 
-/// How a body begins that is compressed with gzip (RFC 1952, 2.3.1), whatever its head says.
+/// The first bytes of a body that is compressed with gzip (RFC 1952, 2.3.1), whatever its head
+/// says.
 const GZIP: &[u8] = b"\x1f\x8b";
 
 impl Response {
-    /// What is said of a compressed body, which was not asked for and is not read.
+    /// What we say about a compressed body, which was not asked for and is not read.
     fn compression(&self) -> Option<String> {
         let how = match &self.coding {
             Some(coding) => format!("Content-Encoding: {coding}"),
@@ -113,7 +114,7 @@ impl Response {
 const OK: u16 = 200;
 
 impl Call {
-    /// A call with this request, head and body. The key is what is not to be found in errors.
+    /// A call with this request, head and body. The key must not appear in errors.
     #[must_use]
     pub fn new(now: Instant, request: Vec<u8>, key: Secret, entropy: u64) -> Self {
         Self {
@@ -149,13 +150,13 @@ impl Call {
         }
     }
 
-    /// When it is over at the latest, as far as is known now.
+    /// When it will be over at the latest, as far as is known now.
     fn until(&self) -> Instant {
         let until = if self.started { self.end_by } else { self.first_piece_by };
         self.response.finish.as_ref().map_or(until, |(_, linger)| until.min(*linger))
     }
 
-    /// There is a connection.
+    /// A connection is ready.
     pub fn handle_open(&mut self, reused: bool) {
         if self.state == State::Opening {
             self.state = State::Receiving { reused };
@@ -164,14 +165,14 @@ impl Call {
         }
     }
 
-    /// There is none to be had.
+    /// No connection can be had.
     pub fn handle_open_failed(&mut self, cause: &str) {
         if self.state == State::Opening {
             self.fail(AskError::NoNetwork(Cause::new(cause)));
         }
     }
 
-    /// There is none to be had since the proxy on the way does not allow it.
+    /// No connection can be had because the proxy does not allow it.
     pub fn handle_proxy_refused(&mut self, cause: &str) {
         if self.state == State::Opening {
             self.fail(AskError::ProxyRefused(Cause::new(cause)));
@@ -192,7 +193,7 @@ impl Call {
                 }
                 Ok(Some(Part::Body(bytes))) => self.body(now, bytes),
                 Ok(Some(Part::End)) => {
-                    // What stands behind the response was not asked for.
+                    // Anything after the response was not asked for.
                     self.response.keep_alive &= input.is_empty();
                     self.response_ended(now);
                 }
@@ -201,7 +202,7 @@ impl Call {
         }
     }
 
-    /// The connection ended, or failed for this cause.
+    /// The connection ended, or failed for this reason.
     pub fn handle_closed(&mut self, now: Instant, cause: &str) {
         let State::Receiving { reused } = self.state else { return };
         self.response.keep_alive = false;
@@ -263,7 +264,7 @@ impl Call {
     fn event(&mut self, now: Instant, json: &str) {
         let found = match pieces(json.as_bytes(), &self.key) {
             Ok(found) => found,
-            // Whatever comes behind the end of the answer is not about it.
+            // Whatever comes after the end of the answer has nothing to do with it.
             Err(_) if self.response.finish.is_some() => return,
             Err(error) => return self.try_again_or_fail(now, error),
         };
@@ -280,7 +281,7 @@ impl Call {
             }
         }
         if self.answer.is_cut() {
-            // The rest is not waited for.
+            // We do not wait for the rest.
             self.response.keep_alive = false;
             self.done(Ending::Cut);
         }
@@ -309,7 +310,7 @@ impl Call {
                 return self.break_off(AskError::Unusable(Cause::new(&error.to_string())));
             }
         }
-        // An error may come as bare JSON, without the form of an event.
+        // An error may arrive as bare JSON, without the form of an event.
         let stray = self.response.sse.stray().to_owned();
         if self.response.finish.is_none() && !stray.trim().is_empty() && self.is_receiving() {
             self.event(now, &stray);
@@ -329,7 +330,7 @@ impl Call {
         }
     }
 
-    /// The response is broken, or does not end. The answer is not, if it had finished before.
+    /// The response is broken, or does not end. The answer is fine if it had finished before.
     fn break_off(&mut self, error: AskError) {
         if self.is_receiving() && self.response.finish.is_some() {
             self.response.keep_alive = false;
@@ -348,7 +349,7 @@ impl Call {
         self.actions.extend([keep, Action::Done(ending)]);
     }
 
-    /// Another try, where that may help, nothing was shown, and there is time for it.
+    /// Tries again if that may help, nothing was shown yet, and there is time for it.
     fn try_again_or_fail(&mut self, now: Instant, error: AskError) {
         let error = error.of_path(&self.path(), &self.key);
         let pause = self.pause();
@@ -361,8 +362,8 @@ impl Call {
         self.actions.push_back(Action::Close);
     }
 
-    /// Twice as long each time, and up to half of it more or less, so that many who failed together
-    /// do not come back together.
+    /// Twice as long each time, give or take up to half of it, so that many calls that failed
+    /// together do not come back together.
     fn pause(&self) -> Duration {
         let base = RETRY_PAUSE * 2u32.saturating_pow(self.retries);
         let jitter = u32::from(self.entropy.to_le_bytes().first().copied().unwrap_or_default());
@@ -378,7 +379,7 @@ impl Call {
     fn fail(&mut self, error: AskError) {
         if self.state != State::Ended {
             if !self.shown {
-                // A long first paragraph need not be thrown away because its end is missing.
+                // A long first paragraph need not be thrown away just because its end is missing.
                 self.answer.finish();
                 self.hand_out();
             }

@@ -35,8 +35,8 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Keeps an answered question, and forgets the oldest turns that are now too many. An answer
-    /// without text is none and is not kept.
+    /// Keeps an answered question, and forgets the oldest turns if there are now too many. An
+    /// answer without text does not count and is not kept.
     pub fn add(&mut self, now: Instant, asker: &str, question: &str, answer: &str) {
         self.prune(now);
         let answer = answer.trim();
@@ -59,8 +59,7 @@ impl Conversation {
         self.turns.iter().take(count)
     }
 
-    /// Forgets everything if the conversation has been idle for too long. True if there is nothing
-    /// left.
+    /// Forgets everything if the conversation has been idle for too long. True if nothing is left.
     pub fn prune(&mut self, now: Instant) -> bool {
         if self.is_idle(now) {
             *self = Self::default();

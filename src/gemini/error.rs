@@ -1,7 +1,7 @@
 //! Why a question got no answer: one line for the asker, one for the log.
 //!
-//! The service's own words reach the log only as a [`Cause`]: cleaned, cut, and without the key,
-//! which the service does quote in some of its messages. The asker never sees them.
+//! The service's own words reach the log only as a [`Cause`]: cleaned, shortened, and without the
+//! key, which the service does quote in some of its messages. The asker never sees them.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,17 +21,17 @@ use crate::text;
 pub struct Cause(String);
 
 impl Cause {
-    /// From words of the server itself, or of a library.
+    /// From words of this server, or of a library.
     #[must_use]
     pub fn new(words: &str) -> Self {
         Self(text::clean(words.as_bytes()).trim().chars().take(MAX_CAUSE_CHARS).collect())
     }
 
-    /// From words of the service, in which the key may occur.
+    /// From words of the service, which may contain the key.
     #[must_use]
     pub fn without_key(words: &str, key: &Secret) -> Self {
-        // Cleaned first, so that nothing is left to hide the key; cut last, so that no half of it
-        // stays.
+        // Cleaned first, so that nothing is left to hide the key; shortened last, so that no half
+        // of it stays.
         let words = text::clean(words.as_bytes());
         match key.expose() {
             "" => Self::new(&words),
@@ -51,7 +51,7 @@ impl fmt::Display for Cause {
 pub struct Reason(String);
 
 impl Reason {
-    /// What is no such name becomes `UNKNOWN`.
+    /// Anything that is not such a name becomes `UNKNOWN`.
     #[must_use]
     pub fn new(code: &str) -> Self {
         const MAX_CODE: usize = 40;
@@ -73,38 +73,38 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Why a question got no answer, or no whole one. `Display` is the line that the asker sees.
+/// Why a question got no answer, or only part of one. `Display` is the line that the asker sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AskError {
     /// Too many requests, and how long to wait if the service said so.
     RateLimited(Option<Duration>, Cause),
     /// Too many requests for today.
     Quota(Cause),
-    /// The key is not valid, or not good for this.
+    /// The key is not valid, or not valid for this.
     KeyRefused(Cause),
-    /// The question, or what goes with it, was not let through.
+    /// The question, or what was sent along with it, was blocked.
     PromptBlocked(Reason),
     /// The answer was stopped.
     AnswerBlocked(Reason),
-    /// The first piece or the last one took too long; which, and where it got stuck.
+    /// The first or the last piece took too long; which one, and where it got stuck.
     TimedOut(Cause),
     /// The service cannot be reached, or the connection was lost.
     NoNetwork(Cause),
-    /// The proxy on the way does not let the request through.
+    /// The proxy does not allow the request.
     ProxyRefused(Cause),
-    /// What came back is no answer.
+    /// What came back is not an answer.
     Unusable(Cause),
-    /// What came back is compressed, which was not asked for.
+    /// What came back is compressed, although that was not asked for.
     Compressed(Cause),
     /// The service is not offered in the country of the server's address.
     NotServed(Cause),
-    /// The key may not use this model at all: a quota of 0.
+    /// The key may not use this model at all: its quota is 0.
     NoQuota(Cause),
     /// There is no such model, or no longer.
     ModelNotFound(Cause),
-    /// The service has a failure or too much to do; it may be different in a moment.
+    /// The service failed or is overloaded; it may work again in a moment.
     Overloaded(Cause),
-    /// The service considers the request a bad one.
+    /// The service considers the request invalid.
     Rejected(Cause),
 }
 
@@ -119,8 +119,8 @@ impl AskError {
         }
     }
 
-    /// From an error in an answer of this status. Its own code counts, since an error in mid-stream
-    /// comes with status 200.
+    /// From an error in an answer with this status. The error's own code counts, since an error in
+    /// mid-stream comes with status 200.
     pub(super) fn classify(status: u16, fault: &Fault<'_>, key: &Secret) -> Self {
         let Fault { name, message, details, .. } = fault;
         let code = fault.code.or_else(|| code_of(name)).unwrap_or(status);
@@ -145,7 +145,7 @@ impl AskError {
         }
     }
 
-    /// With the wait of a `Retry-After`, in seconds, where the error itself states none.
+    /// With the wait from a `Retry-After`, in seconds, if the error itself states none.
     #[must_use]
     pub(super) fn or_wait(self, secs: Option<u64>) -> Self {
         match (self, secs.map(Duration::from_secs)) {
@@ -156,7 +156,7 @@ impl AskError {
         }
     }
 
-    /// With what was asked for, where the service has no such thing.
+    /// With what was asked for, if the service has no such thing.
     #[must_use]
     pub(super) fn of_path(self, path: &str, key: &Secret) -> Self {
         match self {
@@ -173,8 +173,8 @@ impl AskError {
         matches!(self, Self::Overloaded(_))
     }
 
-    /// Whether it failed on the service's side, so that the question does not count. One that was not
-    /// let through, or whose answer was not, did what it could: the asker's words are why.
+    /// Whether it failed on the service's side, so that the question does not count. A question
+    /// that was blocked, or whose answer was, does count: the asker's words are the reason.
     #[must_use]
     pub fn is_services(&self) -> bool {
         !matches!(self, Self::PromptBlocked(_) | Self::AnswerBlocked(_))
@@ -253,7 +253,8 @@ impl fmt::Display for AskError {
 /// The reason in a `google.rpc.ErrorInfo` when the key is not valid or has expired; the code is 400.
 const BAD_KEY: &str = "API_KEY_INVALID";
 
-/// Names of what passes by itself (`google.rpc.Code`), whatever number stands beside them.
+/// Names of conditions that pass by themselves (`google.rpc.Code`), whatever number comes with
+/// them.
 const PASSING: [&str; 4] = ["CANCELLED", "ABORTED", "UNAVAILABLE", "DEADLINE_EXCEEDED"];
 
 /// The HTTP status of a `google.rpc.Code`, or of a name that gateways use, for an error without a
@@ -278,7 +279,7 @@ fn code_of(name: &str) -> Option<u16> {
     })
 }
 
-/// A `google.rpc.QuotaFailure` with a quota that is counted by the day.
+/// Whether this is a `google.rpc.QuotaFailure` with a quota that is counted by the day.
 fn is_daily_quota(detail: &Value) -> bool {
     let violations = detail.get("violations").and_then(Value::as_array);
     violations.is_some_and(|list| {
@@ -298,7 +299,7 @@ fn is_believable(wait: &Duration) -> bool {
     (Duration::from_nanos(1)..=MAX_STATED_WAIT).contains(wait)
 }
 
-/// `User location is not supported for the API use.`, and what stands there without a paid plan.
+/// `User location is not supported for the API use.`, and what is said there without a paid plan.
 fn is_about_the_place(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     ["location is not supported", "not available in your country"]
@@ -306,8 +307,8 @@ fn is_about_the_place(message: &str) -> bool {
         .any(|words| message.contains(words))
 }
 
-/// Whether one of the quotas that are used up is one of 0, so that waiting does not help. It stands in
-/// the message, or in a `google.rpc.QuotaFailure` or `google.rpc.ErrorInfo`.
+/// Whether one of the exhausted quotas is 0, so that waiting does not help. This is in the message,
+/// or in a `google.rpc.QuotaFailure` or `google.rpc.ErrorInfo`.
 fn has_limit_of_0(message: &str, details: &[Value]) -> bool {
     const LIMIT: &str = "limit: ";
     let zero = |text: &str| {

@@ -1,8 +1,8 @@
-//! What an error says of itself, in whatever form it comes: the service's own (`google.rpc.Status`
-//! in JSON), or that of a gateway in front of it.
+//! What an error says about itself, in whatever form it comes: the service's own
+//! (`google.rpc.Status` in JSON), or that of a gateway in front of it.
 //!
-//! Read with tolerance: an object, a text, a list, under `error` or `errors` or by itself, within a
-//! list or not, a number as a text. Judges nothing, and owns no state.
+//! Read with tolerance: an object, a text or a list, under `error` or `errors` or by itself, inside
+//! a list or not, with a number possibly given as text. Judges nothing, and owns no state.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::limits::MAX_ERROR_BODY_BYTES;
 /// One error.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Fault<'a> {
-    /// An HTTP status, of the 400s or 500s.
+    /// An HTTP status of 400 to 599.
     pub(super) code: Option<u16>,
     /// A name such as `UNAVAILABLE`, or empty.
     pub(super) name: &'a str,
@@ -23,11 +23,11 @@ pub(super) struct Fault<'a> {
     pub(super) details: &'a [Value],
 }
 
-/// How deep an error may stand in another one.
+/// How deeply errors may be nested.
 const DEPTH: u8 = 4;
 
 impl<'a> Fault<'a> {
-    /// The error in the place of an answer, if there is one.
+    /// The error that came in place of an answer, if there is one.
     pub(super) fn find(value: &'a Value) -> Option<Self> {
         if let Value::Array(list) = value {
             return list.iter().filter(|item| item.is_object()).find_map(Self::find);
@@ -41,7 +41,7 @@ impl<'a> Fault<'a> {
         let of = |name| value.get(name).filter(|error| !empty(error));
         if let Some(error) = of("error").or_else(|| of("errors")) {
             let mut fault = Self::read(error, DEPTH);
-            // What is said beside a bare text is about it.
+            // Anything next to a bare text is about that text.
             let beside = Self::read_object(value, 0);
             fault.code = fault.code.or(beside.code);
             if fault.message.is_empty() {
@@ -49,19 +49,20 @@ impl<'a> Fault<'a> {
             }
             return Some(fault);
         }
-        // Nothing of an answer, and a message: that is what several gateways say.
+        // No part of an answer, but a message: that is what several gateways send.
         let answers = ["candidates", "promptFeedback", "usageMetadata"];
         let is_answer = answers.iter().any(|name| value.get(name).is_some());
         let fault = Self::read_object(value, 0);
         (!is_answer && !fault.message.is_empty()).then_some(fault)
     }
 
-    /// From the body of a response whose status says that it is an error: also text, and pages.
+    /// From the body of a response whose status reports an error: this may also be text, or a web
+    /// page.
     pub(super) fn of_text(body: &'a [u8]) -> Self {
-        // Where it was cut the key may be cut as well, and would not be recognised.
+        // If it was cut, the key may be cut as well and would not be recognised.
         let body = if body.len() < MAX_ERROR_BODY_BYTES { body } else { &[] };
         let text = String::from_utf8_lossy(body);
-        // ASCII letters are as long in either case.
+        // ASCII letters have the same length in either case.
         let folded = text.to_ascii_lowercase();
         let title = folded.find("<title>").and_then(|at| {
             let rest = folded.get(at..)?;
@@ -114,7 +115,7 @@ fn is_name(text: &str) -> bool {
         && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// A number, or the text of one, that is an HTTP status or one of gRPC's.
+/// A number, or the text of one, that is an HTTP status or a gRPC code.
 fn code(value: &Value) -> Option<u16> {
     let number = match value {
         Value::String(text) => text.trim().parse().ok()?,
@@ -122,7 +123,7 @@ fn code(value: &Value) -> Option<u16> {
     };
     match number {
         400..=599 => number.try_into().ok(),
-        // google.rpc.Code, where a gateway hands it on as it is.
+        // google.rpc.Code, where a gateway passes it on unchanged.
         1 => Some(499),
         2 | 13 | 15 => Some(500),
         3 | 9 | 11 => Some(400),

@@ -1,7 +1,7 @@
 //! The text of one line of Markdown, without its marks: code spans, links, emphasis.
 //!
-//! After CommonMark (0.31), but in doubt a character stays, so that `snake_case`, `2 * 3` and
-//! `**kwargs` survive. Nothing is added but the space before a link's address. The time it takes
+//! Follows CommonMark (0.31), but in doubt a character stays, so that `snake_case`, `2 * 3` and
+//! `**kwargs` survive. Nothing is added except the space before a link's address. The time taken
 //! grows with the length of a line, not with its square. Owns no state.
 
 use std::collections::BTreeSet;
@@ -24,9 +24,10 @@ struct Token {
 struct Spans<'a> {
     chars: &'a [char],
     out: Vec<Token>,
-    /// The link whose text is being read: where that ends, the address, where the link ends.
+    /// The link whose text is being read: where the text ends, the address, and where the link
+    /// ends.
     link: Option<(usize, String, usize)>,
-    /// Lengths of runs of backticks of which there are no more in this line.
+    /// Lengths of runs of backticks that do not occur again in this line.
     unmatched: BTreeSet<usize>,
 }
 
@@ -45,7 +46,7 @@ impl Spans<'_> {
 
     /// Reads what begins with `c` at `at`, and says where the next thing begins.
     fn take(&mut self, c: char, at: usize) -> usize {
-        // A code span may have led past the end of the text: then it was no link.
+        // A code span may have gone beyond the end of the text: then it was not a link.
         if let Some((close, url, end)) = self.link.take_if(|(close, _, _)| at >= *close)
             && close == at
         {
@@ -80,7 +81,7 @@ impl Spans<'_> {
         self.out.extend(chars.into_iter().map(|c| Token { c, literal: true }));
     }
 
-    /// A code span (section 6.1), or backticks that are nothing but that.
+    /// A code span (section 6.1), or backticks that are just backticks.
     fn code(&mut self, at: usize) -> usize {
         let open = self.run(at);
         let begin = at + open;
@@ -111,7 +112,7 @@ impl Spans<'_> {
     /// The link (section 6.3) whose text begins behind the bracket at `at`: where that text ends, how
     /// its address is shown, where the link ends.
     fn link_at(&self, at: usize) -> Option<(usize, String, usize)> {
-        // What is longer is no link that anybody wrote; and no line takes long to read.
+        // Anything longer is not a link that somebody wrote; this also keeps reading any line fast.
         const MAX_TEXT: usize = 200;
         const MAX_TARGET: usize = 1000;
         let begin = at + 1;
@@ -151,11 +152,11 @@ impl Spans<'_> {
     }
 }
 
-/// Drops the marks of emphasis that belong together (section 6.2, but in doubt they stay: between
-/// two letters or digits a `*` is a product, and a `**` opens nothing).
+/// Drops the marks of emphasis that belong together (section 6.2; in doubt they stay: between two
+/// letters or digits a `*` is a product, and a `**` opens nothing).
 fn drop_emphasis(tokens: &[Token]) -> String {
     let mut dropped = vec![false; tokens.len()];
-    // Open runs, for each mark: where the marks end that are left of it, and how many there are.
+    // Open runs, for each mark: where the remaining marks end, and how many there are.
     let (mut stars, mut bars) = (Vec::new(), Vec::new());
     let mut at = 0;
     while let Some(&Token { c, literal }) = tokens.get(at) {
@@ -177,7 +178,7 @@ fn drop_emphasis(tokens: &[Token]) -> String {
         let mut left = length;
         while can_close && left > 0 {
             let Some((end, count)) = open.pop() else { break };
-            // Two are strong, one is plain emphasis.
+            // Two mean strong emphasis, one plain.
             let pair = if left >= 2 && count >= 2 { 2 } else { 1 };
             let first = begin + length - left;
             for i in (end - pair..end).chain(first..first + pair) {
@@ -199,7 +200,8 @@ fn drop_emphasis(tokens: &[Token]) -> String {
 }
 
 /// Whether a run of marks between these two characters can open emphasis, and whether it can close
-/// it. Punctuation is ASCII's: that of other scripts stands without spaces beside emphasis.
+/// it. Only ASCII punctuation counts: that of other scripts is written without spaces next to
+/// emphasis.
 fn flanks(mark: char, length: usize, before: char, after: char) -> (bool, bool) {
     let (space, punct) = (char::is_whitespace, |c: char| c.is_ascii_punctuation());
     let left = !space(after) && (!punct(after) || space(before) || punct(before));

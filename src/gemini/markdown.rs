@@ -1,4 +1,5 @@
-//! Markdown to plain text, a line at a time: what a reader at a terminal needs none of is dropped.
+//! Markdown to plain text, a line at a time: whatever a reader at a terminal does not need is
+//! dropped.
 //!
 //! Knows the blocks of CommonMark (0.31) that models write: fences, headings, list markers, rules;
 //! what is inside a line is `inline`'s business. Takes cleaned lines; the only state is whether a
@@ -6,16 +7,16 @@
 
 use super::inline::inline;
 
-/// What a line of Markdown is as plain text.
+/// What a line of Markdown is in plain text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Block {
-    /// It only marks something: a fence.
+    /// It is only a mark: a fence.
     Nothing,
-    /// It separates: an empty line, a rule.
+    /// It is a separator: an empty line, or a rule.
     Blank,
-    /// Code, as it stands.
+    /// Code, unchanged.
     Code(String),
-    /// Text behind a prefix (indentation, list marker), which later rows of it are indented by.
+    /// Text after a prefix (indentation, list marker), by which its further rows are indented.
     Text(String, String),
 }
 
@@ -32,7 +33,7 @@ impl Reader {
         self.fence.is_some()
     }
 
-    /// Reads the next line, which is clean.
+    /// Reads the next line, which has been cleaned.
     pub(super) fn read(&mut self, line: &str) -> Block {
         let rest = line.trim();
         if let Some((mark, length)) = self.fence {
@@ -59,7 +60,7 @@ impl Reader {
                 title => Block::Text(String::new(), inline(title)),
             };
         }
-        // Deeper than any list goes, indentation is only in the way.
+        // Indentation deeper than any list only gets in the way.
         const MAX_INDENT: usize = 12;
         let indent = (line.len() - line.trim_start_matches(' ').len()).min(MAX_INDENT);
         let (marker, rest) = list_item(rest).unwrap_or((String::new(), rest));
@@ -67,12 +68,12 @@ impl Reader {
     }
 }
 
-/// The character and the length of the fence that this line opens, if it does (section 4.5).
+/// The character and the length of the fence that this line opens, if it opens one (section 4.5).
 fn opened_fence(rest: &str) -> Option<(char, usize)> {
     let mark = rest.chars().next().filter(|c| matches!(c, '`' | '~'))?;
     let info = rest.trim_start_matches(mark);
     let length = rest.len() - info.len();
-    // With a backtick behind it, it is a code span.
+    // With a backtick after it, it is a code span.
     (length >= 3 && !(mark == '`' && info.contains('`'))).then_some((mark, length))
 }
 
@@ -86,7 +87,7 @@ fn is_rule(rest: &str) -> bool {
     }
 }
 
-/// The text of a heading, without the marks before and behind it (section 4.2).
+/// The text of a heading, without the marks before and after it (section 4.2).
 fn heading(rest: &str) -> Option<&str> {
     let text = rest.trim_start_matches('#');
     let level = rest.len() - text.len();

@@ -5,9 +5,9 @@
 //! events of its answer -> reply::pieces -> Answer -> lines for terminals
 //! ```
 //!
-//! Pure functions and bounded memories: no socket, clock or random source, no queue of questions.
-//! Everything that comes back is taken for hostile: its text is cleaned, its size bounded, and the
-//! key is cut out of whatever the service says about it.
+//! Pure functions and bounded memory: no socket, clock or random source, and no queue of questions.
+//! Everything that comes back is treated as hostile: its text is cleaned, its size bounded, and the
+//! key is removed from whatever the service says about it.
 
 mod answer;
 mod call;

@@ -1,6 +1,6 @@
-//! Rox, the default personality of the assistant: the words the model is given. Owns no state.
+//! Rox, the default personality of the assistant: the words that the model is given. Owns no state.
 
-/// What the model is told to be where a lobby has set no prompt of its own. At most
+/// The personality that the model is given if a lobby has not set a prompt of its own. At most
 /// [`MAX_PERSONA_CHARS`](crate::limits::MAX_PERSONA_CHARS) characters.
 pub const PERSONA: &str = "\
 You are Rox, a regular of this chat server, mio-chat, where people talk in lobbies from their \

@@ -1,7 +1,7 @@
 //! What the service's answer says: the JSON of one event of the stream, read with tolerance.
 //!
-//! Unknown members, values of unexpected types and reasons that are new are passed over; only what
-//! is no JSON object at all is an error. Text comes out as the service wrote it: cleaning and
+//! Unknown members, values of unexpected types and new reasons are skipped; only something that is
+//! not a JSON object at all is an error. Text comes out as the service wrote it: cleaning and
 //! layout are [`Answer`](super::Answer)'s business. Owns no state.
 
 use serde_json::Value;
@@ -11,7 +11,7 @@ use super::fault::Fault;
 use crate::config::Secret;
 
 /// What an event brings. Events may follow the one that says how the answer finished; they bring no
-/// text.
+/// more text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// The next part of the answer, never empty.
@@ -23,27 +23,27 @@ pub enum Piece {
 /// How an answer finished, from its `finishReason`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finish {
-    /// The model had said everything.
+    /// The model had nothing more to say.
     Stop,
-    /// It was cut at the number of tokens that was asked for.
+    /// It was cut off at the requested number of tokens.
     MaxTokens,
-    /// It was stopped for what it said or was about to say.
+    /// It was stopped because of what it said or was about to say.
     Blocked(Reason),
     /// Something else, perhaps a reason that did not exist when this was written.
     Other(Reason),
 }
 
-/// What an answer came to.
+/// How an answer turned out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// It is all there.
+    /// It is complete.
     Whole,
-    /// It stops before its end, but stands as it is.
+    /// It stops before its end, but can be used.
     Cut,
 }
 
 impl Finish {
-    /// `None` for the values that stand for no reason.
+    /// `None` for the values that mean no reason.
     fn from_reason(reason: &str) -> Option<Self> {
         Some(match reason {
             "" | "FINISH_REASON_UNSPECIFIED" => return None,
@@ -57,11 +57,12 @@ impl Finish {
     }
 }
 
-/// The pieces in one event of the stream, in order; an event without any is nothing unusual.
+/// The pieces in one event of the stream, in order; an event without pieces is nothing unusual.
 ///
 /// # Errors
-/// The service reports an error (also in mid-stream, also in an array), the question is blocked, or
-/// this is no JSON object. `null`, nothing and `[DONE]` are none, and nothing is behind a finish.
+/// The service reports an error (perhaps in mid-stream, or in an array), the question is blocked,
+/// or this is not a JSON object. `null`, nothing and `[DONE]` are not errors, nor is anything after
+/// a finish.
 pub fn pieces(json: &[u8], key: &Secret) -> Result<Vec<Piece>, AskError> {
     match json.trim_ascii() {
         b"" => return Ok(Vec::new()),
@@ -81,7 +82,7 @@ pub fn pieces(json: &[u8], key: &Secret) -> Result<Vec<Piece>, AskError> {
             true => read(object, key, &mut found),
             false => Err(AskError::Unusable(Cause::new("no JSON object"))),
         };
-        // What stands behind the end of an answer says nothing about it.
+        // What comes after the end of an answer says nothing about it.
         let finished = found.iter().any(|piece| matches!(piece, Piece::Finished(_)));
         if !finished {
             result?;
@@ -118,8 +119,8 @@ fn read(object: &Value, key: &Secret, found: &mut Vec<Piece>) -> Result<(), AskE
     Ok(())
 }
 
-/// What a stream came to that has ended: `finish` is what it said about its end, and `shown` whether
-/// there was any text to show.
+/// The result of a stream that has ended: `finish` is what it said about its end, and `shown`
+/// whether there was any text to show.
 ///
 /// # Errors
 /// The answer was blocked, or stopped without saying so, or there is no text in it.

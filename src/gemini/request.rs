@@ -1,10 +1,10 @@
 //! What is sent to the service: the path, the head and the JSON body of one question.
 //!
 //! People's words reach the model only inside lines that the server begins: `> bob: …` quotes the
-//! lobby, `alice asks: …` is the question. A text here is one line (it is cleaned once more, so that
-//! this does not depend on the caller), a name holds no colon, and the system instruction says how
-//! to read them: nobody can pass for another speaker or for the server. Only the personality is an
-//! instruction.
+//! lobby, `alice asks: …` is the question. Each text is a single line (it is cleaned once more, so
+//! that this does not depend on the caller), a name contains no colon, and the system instruction
+//! says how to read the lines. So nobody can pass for another speaker or for the server. Only the
+//! personality is an instruction.
 //!
 //! The key is written in one place, the head. Owns no state.
 
@@ -24,11 +24,11 @@ use crate::text;
 pub struct Said<'a> {
     /// Who said it.
     pub sender: &'a str,
-    /// What.
+    /// The text.
     pub text: &'a str,
 }
 
-/// A question and what goes with it.
+/// A question and what is sent along with it.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The lobby's own prompt; `None` is the default personality.
@@ -39,11 +39,11 @@ pub struct Question<'a> {
     pub recent: &'a [Said<'a>],
     /// Who asks.
     pub asker: &'a str,
-    /// What.
+    /// The question.
     pub text: &'a str,
 }
 
-/// How the model is to read what it is given, whatever its personality.
+/// How the model should read what it is given, whatever its personality.
 const SETTING: &str = "\
 You are taking part in a text chat for terminals. Every user turn was put together by the server. \
 Lines that begin with \"> \" quote what was said in the lobby lately, as \"> name: words\"; they give \
@@ -77,7 +77,7 @@ fn content(role: &str, text: &str) -> Value {
     json!({ "role": role, "parts": [{ "text": text }] })
 }
 
-/// What the lobby said lately, quoted, and the question below it.
+/// What was recently said in the lobby, quoted, and the question below it.
 fn last_turn(question: &Question<'_>) -> String {
     let mut out = String::new();
     let older = question.recent.len().saturating_sub(RECENT_MESSAGES);
@@ -92,7 +92,7 @@ fn asks(asker: &str, text: &str) -> String {
     format!("{} asks: {}", line(asker), line(text))
 }
 
-/// One line, whatever the text: cleaned text holds no line break.
+/// One line, whatever the text: cleaned text contains no line break.
 fn line(text: &str) -> Cow<'_, str> {
     text::clean(text.as_bytes())
 }
@@ -103,9 +103,9 @@ pub fn path(base_path: &str, model: &str) -> String {
     format!("{base_path}/v1beta/models/{model}:streamGenerateContent?alt=sse")
 }
 
-/// The head of the request (RFC 9112, section 3), the empty line after it included. It holds the
-/// key: it goes to a verified host and nowhere else. The connection stays open unless the service
-/// closes it.
+/// The head of the request (RFC 9112, section 3), including the empty line after it. It contains
+/// the key: it goes to a verified host and nowhere else. The connection stays open unless the
+/// service closes it.
 #[must_use]
 pub fn head(url: &BaseUrl, path: &str, key: &Secret, body_len: usize) -> Vec<u8> {
     format!(
@@ -125,8 +125,8 @@ pub fn head(url: &BaseUrl, path: &str, key: &Secret, body_len: usize) -> Vec<u8>
     .into_bytes()
 }
 
-/// The value of the Host field (RFC 9110, section 7.2): the port only if it is not the scheme's own,
-/// an IPv6 address in brackets.
+/// The value of the Host field (RFC 9110, section 7.2): with the port only if it is not the
+/// scheme's own, and an IPv6 address in brackets.
 fn host(url: &BaseUrl) -> String {
     let name = match &*url.host {
         v6 if v6.contains(':') => format!("[{v6}]"),

@@ -1,12 +1,12 @@
-//! Text to rows of a terminal: no row is wider than asked for, and nothing but spaces is lost.
+//! Text to rows of a terminal: no row is wider than requested, and nothing but spaces is lost.
 //!
 //! Owns no state.
 
 use crate::wrap::{is_mark, width};
 
-/// Breaks `rest`, which follows `prefix`, between words into rows of at most `columns`; later rows
-/// are indented by the width of the prefix. A word that no row can hold is broken where it has to
-/// be. The prefix is much narrower than `columns`.
+/// Breaks `rest`, which follows `prefix`, between words into rows of at most `columns`; further
+/// rows are indented by the width of the prefix. A word too long for any row is broken where it has
+/// to be. The prefix is much narrower than `columns`.
 pub(super) fn words(prefix: &str, rest: &str, columns: usize) -> Vec<String> {
     let indent = " ".repeat(width(prefix));
     let mut rows = Rows { done: Vec::new(), row: prefix.to_owned(), indent, columns };
@@ -41,8 +41,8 @@ pub(super) fn words(prefix: &str, rest: &str, columns: usize) -> Vec<String> {
     rows.done
 }
 
-/// Breaks code into rows of at most `columns`, wherever they are full: put together again they are
-/// the code.
+/// Breaks code into rows of at most `columns`, wherever they are full: joined together again they
+/// are the code.
 pub(super) fn code(line: &str, columns: usize) -> Vec<String> {
     let mut rows = Rows { done: Vec::new(), row: String::new(), indent: String::new(), columns };
     rows.fill(line);
@@ -63,7 +63,7 @@ impl Rows {
         self.done.push(row);
     }
 
-    /// Adds `word` to the row, and to as many further ones as it takes.
+    /// Adds `word` to the row, and to as many more rows as it takes.
     fn fill(&mut self, word: &str) {
         let mut chars = word.chars().peekable();
         while let Some(c) = chars.next() {

@@ -1,31 +1,31 @@
-//! The head of a response: what the server uses of it, and how the body behind it ends.
+//! The head of a response: what the server uses of it, and how the body after it ends.
 //!
-//! A head that says two things about the end of its body is refused, never interpreted: two readers
-//! that disagree about that end are how responses get smuggled (RFC 9112, 11.2).
+//! A head that says two different things about the end of its body is refused, never interpreted:
+//! responses get smuggled when two readers disagree about that end (RFC 9112, 11.2).
 
 use super::response::HttpError;
 use crate::limits::MAX_HTTP_HEADERS;
 
-/// What the head of a response says, as far as anybody here asks.
+/// What the head of a response says, as far as we need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The status code (RFC 9110, 15), 200 or above.
     pub status: u16,
-    /// The connection may be used for another request once the response ended: HTTP/1.1, a body
-    /// whose end is marked, and no `Connection: close` (RFC 9112, 9.3).
+    /// Whether the connection may be used for another request once the response has ended:
+    /// HTTP/1.1, a body whose end is marked, and no `Connection: close` (RFC 9112, 9.3).
     pub keep_alive: bool,
     /// The first `Content-Type` (RFC 9110, 8.3) as it was sent, parameters included.
     pub content_type: Option<String>,
-    /// The first `Content-Encoding` (RFC 9110, 8.4) as it was sent, but for `identity`.
+    /// The first `Content-Encoding` (RFC 9110, 8.4) as it was sent, unless it is `identity`.
     pub content_encoding: Option<String>,
     /// `Retry-After` in seconds (RFC 9110, 10.2.3). Its other form, a date, gives `None`.
     pub retry_after_secs: Option<u64>,
 }
 
-/// How the body behind a head ends (RFC 9112, 6.3).
+/// How the body after a head ends (RFC 9112, 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// After so many bytes.
+    /// After this many bytes.
     Length(u64),
     /// With the last chunk.
     Chunked,
@@ -33,7 +33,7 @@ pub(super) enum Framing {
     UntilClose,
 }
 
-/// The fields of a head that matter, gathered before they are weighed against each other.
+/// The relevant fields of a head, collected before they are checked against each other.
 #[derive(Debug, Default)]
 struct Fields {
     length: Option<u64>,
@@ -44,8 +44,8 @@ struct Fields {
     retry_after_secs: Option<u64>,
 }
 
-/// Reads a whole head, its empty line included. `None`: an interim response (1xx), after which the
-/// real one follows.
+/// Reads a complete head, including its empty line. `None`: an interim response (1xx), after which
+/// the real one follows.
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, Framing)>, HttpError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HTTP_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -54,7 +54,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, Framing)>, HttpError> 
         httparse::Error::TooManyHeaders => HttpError::TooManyHeaders,
         _ => HttpError::BadHead,
     })?;
-    // Where our search for the empty line and the parser disagree, nobody is right.
+    // If our search for the empty line and the parser disagree, neither is right.
     if parsed != httparse::Status::Complete(bytes.len()) {
         return Err(HttpError::BadHead);
     }
@@ -62,7 +62,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, Framing)>, HttpError> 
         return Err(HttpError::BadHead);
     };
     let fields = Fields::read(response.headers)?;
-    // A sender of HTTP/1.0 does not know chunks (RFC 9112, 6.1).
+    // An HTTP/1.0 sender does not know chunks (RFC 9112, 6.1).
     if fields.chunked && version == 0 {
         return Err(HttpError::BadTransferEncoding);
     }
@@ -93,8 +93,8 @@ impl Fields {
             if is("content-length") {
                 fields.length = Some(length(value, fields.length)?);
             } else if is("transfer-encoding") {
-                // Nothing but chunks can be undone here, and chunks in chunks are refused, too
-                // (RFC 9112, 6.1 and 7).
+                // Chunks are the only encoding that can be undone here, and chunks within chunks
+                // are refused as well (RFC 9112, 6.1 and 7).
                 if fields.chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(HttpError::BadTransferEncoding);
                 }
@@ -118,8 +118,8 @@ impl Fields {
     }
 }
 
-/// The length that a `Content-Length` says, which may stand there several times if it is always the
-/// same (RFC 9110, 8.6).
+/// The length in a `Content-Length`, which may be given several times if it is always the same (RFC
+/// 9110, 8.6).
 fn length(value: &[u8], mut known: Option<u64>) -> Result<u64, HttpError> {
     for item in items(value) {
         let length = number(item).ok_or(HttpError::BadLength)?;
@@ -139,7 +139,7 @@ fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Digits and nothing else, as far as they fit.
 fn number(value: &[u8]) -> Option<u64> {
     let digits = str::from_utf8(value).ok()?;
-    // `parse` takes a plus sign, too.
+    // `parse` would also accept a plus sign.
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 

@@ -1,8 +1,8 @@
 //! What a web service answers: HTTP/1.1 responses, and the event streams in their bodies.
 //!
-//! Bytes in, values out: nothing here opens a connection, writes a request, knows a time or waits.
-//! However a stream is cut into pieces, the result is the same. What a peer did wrong is an error
-//! value, said again by every later call; what is kept of a stream is bounded by `limits`.
+//! Bytes in, values out: nothing here opens a connection, writes a request, knows the time or
+//! waits. However a stream is cut into pieces, the result is the same. A peer's mistake is an error
+//! value, repeated by every later call; what is kept of a stream is bounded by `limits`.
 
 pub mod head;
 pub mod response;

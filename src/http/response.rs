@@ -1,10 +1,10 @@
 //! Bytes to responses: heads, bodies of known length, in chunks, or until the stream ends.
 //!
 //! Owns the unfinished head, chunk line or trailers of one connection, bounded in `limits`; bodies
-//! are lent from the input and never kept. However the input is cut, the parts are the same, but for
-//! where one piece of a body ends and the next begins. Every byte is looked at once: a head is
-//! parsed when its empty line is there and not before, so that one that comes byte by byte costs no
-//! more than another. Knows the answers to POST only: those to HEAD have no body (RFC 9112, 6.3).
+//! are borrowed from the input and never kept. However the input is cut, the parts are the same,
+//! except for where one piece of a body ends and the next begins. Every byte is looked at once: a
+//! head is parsed only when its empty line is there, so that one that arrives byte by byte costs no
+//! more than another. Knows only the answers to POST: those to HEAD have no body (RFC 9112, 6.3).
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ pub enum Part<'a> {
     End,
 }
 
-/// Why what came is no response.
+/// Why what came is not a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpError {
     /// The stream ended before any byte of a response.
@@ -34,15 +34,16 @@ pub enum HttpError {
     CutShort,
     /// The head is longer than [`MAX_HTTP_HEAD_BYTES`].
     HeadTooLarge,
-    /// The head is not of the form of RFC 9112, 4 and 5, or has a status that no response to us has.
+    /// The head does not have the form of RFC 9112, 4 and 5, or has a status that no response to us
+    /// has.
     BadHead,
-    /// The head names another version than HTTP/1.0 and HTTP/1.1, or none.
+    /// The head names a version other than HTTP/1.0 and HTTP/1.1, or none.
     BadVersion,
     /// The head or the trailers have more than [`MAX_HTTP_HEADERS`] fields.
     TooManyHeaders,
     /// More than [`MAX_INTERIM_RESPONSES`] responses with a status of 1xx.
     TooManyInterim,
-    /// A `Content-Length` that is no number, or several that differ.
+    /// A `Content-Length` that is not a number, or several that differ.
     BadLength,
     /// A `Transfer-Encoding` other than exactly `chunked`.
     BadTransferEncoding,
@@ -52,7 +53,7 @@ pub enum HttpError {
     BadChunk,
     /// The line with a chunk's size is longer than [`MAX_CHUNK_LINE_BYTES`].
     ChunkLineTooLong,
-    /// The trailers are no header fields.
+    /// The trailers are not header fields.
     BadTrailers,
     /// The trailers are longer than [`MAX_TRAILER_BYTES`].
     TrailersTooLarge,
@@ -81,11 +82,11 @@ impl fmt::Display for HttpError {
 
 impl std::error::Error for HttpError {}
 
-/// The decoder of one connection, for one response after the other.
+/// The decoder of one connection, for one response after another.
 #[derive(Debug, Default)]
 pub struct ResponseDecoder {
     state: State,
-    /// What came of a head, a chunk line or trailers.
+    /// What has arrived of a head, a chunk line or trailers.
     held: Vec<u8>,
     /// Where in `held` its last line starts.
     line_start: usize,
@@ -98,13 +99,13 @@ pub struct ResponseDecoder {
 enum State {
     #[default]
     Head,
-    /// So many bytes of a body.
+    /// This many bytes of a body.
     Length(u64),
     UntilClose,
     ChunkLine,
-    /// So many bytes of a chunk.
+    /// This many bytes of a chunk.
     Chunk(u64),
-    /// The CR behind a chunk, then its LF.
+    /// The CR after a chunk, then its LF.
     ChunkCr,
     ChunkLf,
     Trailers,
@@ -112,29 +113,29 @@ enum State {
 }
 
 impl ResponseDecoder {
-    /// Whether no byte of a response came since the last one ended: a new one may start, and the
-    /// stream may end without anything being lost.
+    /// Whether no byte of a response has come since the last one ended: a new one may start, and
+    /// the stream may end without anything being lost.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.state == State::Head && self.held.is_empty() && self.interim == 0
     }
 
-    /// Takes from the front of `input` up to the end of the next part and gives that part. `None`:
-    /// all of `input` was taken and no part is finished. To be called until it gives `None` or
-    /// [`Part::End`], which needs no input of its own.
+    /// Takes input from the front of `input` up to the end of the next part and gives that part.
+    /// `None`: all of `input` was taken and no part is finished. To be called until it gives `None`
+    /// or [`Part::End`], which needs no input of its own.
     ///
-    /// What stands behind the end of a response is left in `input`; a further call takes it for the
-    /// beginning of the next response. Whoever has not asked for one should not make that call.
+    /// Anything after the end of a response is left in `input`; a further call takes it as the
+    /// start of the next response. Do not make that call if no further response was asked for.
     ///
     /// # Errors
-    /// What the peer did wrong, once and for all: every further call says the same.
+    /// What the peer did wrong, once and for all: every further call returns the same error.
     pub fn next_part<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Part<'i>>, HttpError> {
         self.step(input).map_err(|error| self.fail(error))
     }
 
     /// The end of the stream. It ends a body that has no other end, which gives [`Part::End`];
-    /// nothing else is given here. The same type as [`Self::next_part`] gives, so that a caller can
-    /// treat both alike.
+    /// nothing else is given here. The return type is that of [`Self::next_part`], so that a caller
+    /// can treat both alike.
     ///
     /// # Errors
     /// [`HttpError::NoResponse`] before any byte of a response, [`HttpError::CutShort`] inside one,
@@ -208,8 +209,8 @@ impl ResponseDecoder {
         Ok(Some(head))
     }
 
-    /// Takes from the input up to and with the next empty line. True if it is there; everything up to
-    /// it is held then.
+    /// Takes input up to and including the next empty line. True if it is there; everything up to
+    /// it is then held.
     fn take_section(
         &mut self,
         input: &mut &[u8],
@@ -226,7 +227,7 @@ impl ResponseDecoder {
         Ok(false)
     }
 
-    /// Takes from the input up to and with the next newline. True if it is there.
+    /// Takes input up to and including the next newline. True if it is there.
     fn take_line(
         &mut self,
         input: &mut &[u8],
@@ -260,7 +261,7 @@ impl ResponseDecoder {
     }
 }
 
-/// Takes from the front of the input what belongs to a body that has so many bytes left.
+/// Takes from the front of the input what belongs to a body with this many bytes left.
 fn take_body<'i>(input: &mut &'i [u8], rest: u64) -> &'i [u8] {
     let len = usize::try_from(rest).unwrap_or(usize::MAX).min(input.len());
     let (piece, behind) = input.split_at_checked(len).unwrap_or((input, &[]));
@@ -268,15 +269,15 @@ fn take_body<'i>(input: &mut &'i [u8], rest: u64) -> &'i [u8] {
     piece
 }
 
-/// Takes one byte of a chunk's ending, which must be this one; `next` is what comes then.
+/// Takes one byte of a chunk's ending, which must be this one; `next` is the state after it.
 fn take_byte(input: &mut &[u8], expected: u8, next: State) -> Result<State, HttpError> {
     *input = input.strip_prefix(&[expected]).ok_or(HttpError::BadChunk)?;
     Ok(next)
 }
 
-/// The size that a chunk line says, its line ending included (RFC 9112, 7.1).
+/// The size in a chunk line, line ending included (RFC 9112, 7.1).
 fn chunk_size(line: &[u8]) -> Result<u64, HttpError> {
-    // httparse takes a line without digits for a size of 0.
+    // httparse takes a line without digits as a size of 0.
     if !line.first().is_some_and(u8::is_ascii_hexdigit) {
         return Err(HttpError::BadChunk);
     }
@@ -286,7 +287,7 @@ fn chunk_size(line: &[u8]) -> Result<u64, HttpError> {
     }
 }
 
-/// Trailers are read to know that they are some, and then ignored (RFC 9112, 7.1.2).
+/// Trailers are read to make sure that they are trailers, and then ignored (RFC 9112, 7.1.2).
 fn check_trailers(bytes: &[u8]) -> Result<(), HttpError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HTTP_HEADERS];
     let lines_end = bytes.split_inclusive(|byte| *byte == b'\n').all(|l| l.ends_with(b"\r\n"));

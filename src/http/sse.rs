@@ -1,24 +1,24 @@
-//! Bytes of an event stream to the data of its events (WHATWG HTML, 9.2.6).
+//! From the bytes of an event stream to the data of its events (WHATWG HTML, 9.2.6).
 //!
-//! Owns the unfinished line and the unfinished event of one stream, together never more than
-//! [`MAX_SSE_EVENT_BYTES`] and a few, and up to [`MAX_SSE_STRAY_BYTES`] of what does not belong
-//! there. However the input is cut, the events are the same. Knows nothing of what is in the data;
-//! names, ids and retry times of events are ignored, for nobody here reconnects to a stream.
+//! Owns the unfinished line and the unfinished event of one stream, together never much more than
+//! [`MAX_SSE_EVENT_BYTES`], and up to [`MAX_SSE_STRAY_BYTES`] of anything that does not belong
+//! there. However the input is cut, the events are the same. Knows nothing about the data; names,
+//! ids and retry times of events are ignored, because nothing here reconnects to a stream.
 
 use std::fmt;
 
 use crate::limits::{MAX_SSE_EVENT_BYTES, MAX_SSE_STRAY_BYTES};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// What a line may hold beside the data of a largest event.
+/// What a line may hold in addition to the data of the largest event.
 const LINE_OVERHEAD: usize = BYTE_ORDER_MARK.len() + b"data: ".len();
 /// The most bytes that one character takes in UTF-8.
 const MAX_CHAR_BYTES: usize = 4;
 
-/// Why an event stream cannot be read on.
+/// Why an event stream cannot be read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SseError {
-    /// An event has more than [`MAX_SSE_EVENT_BYTES`] of data, or there is a line of such a length.
+    /// An event has more than [`MAX_SSE_EVENT_BYTES`] of data, or a line is as long as that.
     TooLarge,
 }
 
@@ -37,9 +37,9 @@ impl std::error::Error for SseError {}
 pub struct SseDecoder {
     /// The unfinished line.
     line: Vec<u8>,
-    /// A line was read, so that no byte order mark can come any more.
+    /// A line was read, so no byte order mark can come any more.
     begun: bool,
-    /// The last byte was a CR: an LF right behind it belongs to the same line ending.
+    /// The last byte was a CR: an LF right after it belongs to the same line ending.
     after_cr: bool,
     /// The lines of the unfinished event's data, joined with newlines. `None` before the first.
     data: Option<Vec<u8>>,
@@ -48,12 +48,12 @@ pub struct SseDecoder {
 }
 
 impl SseDecoder {
-    /// Takes from the front of `input` up to the end of the next event and gives its data: the
-    /// values of its `data` fields, joined with newlines. What is not UTF-8 becomes U+FFFD. `None`:
-    /// all of `input` was taken and no event is finished.
+    /// Takes input from the front of `input` up to the end of the next event and gives its data:
+    /// the values of its `data` fields, joined with newlines. Bytes that are not UTF-8 become
+    /// U+FFFD. `None`: all of `input` was taken and no event is finished.
     ///
     /// # Errors
-    /// [`SseError::TooLarge`], by every further call again.
+    /// [`SseError::TooLarge`], and every further call returns it again.
     pub fn next_event(&mut self, input: &mut &[u8]) -> Result<Option<String>, SseError> {
         while !input.is_empty() {
             if self.failed {
@@ -89,11 +89,11 @@ impl SseDecoder {
         if self.failed { Err(SseError::TooLarge) } else { Ok(None) }
     }
 
-    /// The end of the stream: the last event, if it has data and no empty line came behind it.
+    /// The end of the stream: the last event, if it has data and no empty line came after it.
     ///
     /// The standard throws such an event away, since a browser's connection may have been cut
-    /// anywhere. Here the HTTP response says whether its body is whole, and a service may close
-    /// right behind the last line of its last event.
+    /// anywhere. Here the HTTP response says whether its body is complete, and a service may close
+    /// right after the last line of its last event.
     ///
     /// # Errors
     /// [`SseError::TooLarge`], as from [`Self::next_event`].
@@ -107,23 +107,24 @@ impl SseDecoder {
         Ok(event.or_else(|| self.end_event()))
     }
 
-    /// Lines so far that are of no event stream but may be of a JSON text: they start with white
-    /// space or one of `{}[]",` and name no field. Up to [`MAX_SSE_STRAY_BYTES`] of them, each with a
-    /// newline; empty if there are none.
+    /// Lines so far that do not belong to an event stream but may belong to a JSON text: they start
+    /// with white space or one of `{}[]",` and name no field. Up to [`MAX_SSE_STRAY_BYTES`] of
+    /// them, each with a newline; empty if there are none.
     ///
-    /// A service that fails within a stream may send its error so, bare, in the place of an event.
+    /// A service that fails within a stream may send its error like this, bare, in place of an
+    /// event.
     #[must_use]
     pub fn stray(&self) -> &str {
         &self.stray
     }
 
-    /// Whether so much more may be kept.
+    /// Whether this much more may be kept.
     fn make_room(&mut self, len: usize) -> Result<(), SseError> {
         let kept = self.line.len() + self.data.as_ref().map_or(0, Vec::len);
         if kept + len > MAX_SSE_EVENT_BYTES + LINE_OVERHEAD { Err(self.fail()) } else { Ok(()) }
     }
 
-    /// Reads one line without its ending. Gives the event that it ends, if it ends one.
+    /// Reads one line without its ending. Gives the event that it ends, if any.
     fn end_line(&mut self, mut line: &[u8]) -> Result<Option<String>, SseError> {
         if !std::mem::replace(&mut self.begun, true) {
             line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
@@ -161,7 +162,7 @@ impl SseDecoder {
 
     fn keep_stray(&mut self, line: &[u8]) {
         for char in String::from_utf8_lossy(line).chars().chain(['\n']) {
-            // The same test for every character, so that nothing comes behind one left out.
+            // The same test for every character, so that nothing can follow one that was left out.
             if self.stray.len() + MAX_CHAR_BYTES > MAX_SSE_STRAY_BYTES {
                 return;
             }

@@ -1,8 +1,8 @@
 //! How clients come in: listeners, the limits on connections, and what happens without a
 //! descriptor to spare.
 //!
-//! Socket options are set once on the listener; Linux and the BSDs hand them to every socket
-//! accepted from it, which spares five system calls for each.
+//! Socket options are set once, on the listener; Linux and the BSDs pass them on to every socket
+//! accepted from it, which saves five system calls for each.
 
 use std::fmt;
 use std::fs::File;
@@ -27,7 +27,7 @@ use crate::refusal::RefusalLog;
 /// Why the server cannot start. `Display` is the line for the operator.
 #[derive(Debug)]
 pub enum StartError {
-    /// An address cannot be listened on (true: for TLS).
+    /// It is not possible to listen on an address (true: for TLS).
     Listen(SocketAddr, bool, io::Error),
     /// The certificate or its key is no good.
     Certificate(CertificateError),
@@ -35,9 +35,9 @@ pub enum StartError {
     Assistant(String),
     /// There is no address to listen on.
     Nowhere,
-    /// A socket that a service manager passed is of no use: a line that says which.
+    /// A socket passed by the service manager is unusable: a line that says which.
     Passed(String),
-    /// Something that every server needs cannot be had.
+    /// The system cannot provide something that every server needs.
     System(&'static str, io::Error),
 }
 
@@ -64,12 +64,12 @@ impl fmt::Display for StartError {
     }
 }
 
-/// An address as the start-up lines show it: `:8080` where it is all addresses of the host.
+/// An address as the start-up lines show it: `:8080` if it stands for all addresses of the host.
 pub(super) fn display(addr: SocketAddr) -> String {
     if addr.ip().is_unspecified() { format!(":{}", addr.port()) } else { addr.to_string() }
 }
 
-/// The system's own words for an error: in lower case, without the number.
+/// The system's own words for an error, in lower case and without the number.
 pub(super) fn system_text(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
@@ -86,18 +86,18 @@ pub(super) struct Listener {
     tls: bool,
     /// Somebody may be waiting.
     readable: bool,
-    /// Somebody may be waiting since before the socket had its options, and lacks them.
+    /// Somebody may have been waiting since before the socket had its options, and lacks them.
     early: bool,
 }
 
-/// What came of one attempt to accept.
+/// The result of one attempt to accept.
 #[derive(Debug)]
 pub(super) enum Accepted {
-    /// A client, and whether it is to speak TLS.
+    /// A client, and whether it should speak TLS.
     Client(TcpStream, SocketAddr, bool),
-    /// Somebody was there and is gone, or was turned away: go on.
+    /// Somebody was there and has gone, or was turned away: go on.
     Nobody,
-    /// No more for now.
+    /// Nobody is waiting any more.
     Done,
 }
 
@@ -105,14 +105,14 @@ pub(super) enum Accepted {
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listeners: Vec<Listener>,
-    /// Given up for a moment when there is no other descriptor, to turn a client away with.
+    /// Given up for a moment when there is no other descriptor left to turn a client away with.
     spare: Option<File>,
-    /// Accepting rests until then.
+    /// Accepting pauses until then.
     paused_until: Option<Instant>,
-    /// The operator was told that descriptors are short, and has not been told otherwise.
+    /// The operator was told that descriptors are short, and has not been told otherwise since.
     short: bool,
     refusal_log: RefusalLog,
-    /// TLS handshakes under way, and how many may be: further TLS clients wait in the kernel.
+    /// TLS handshakes under way, and the most there may be: further TLS clients wait in the kernel.
     handshakes: usize,
     max_handshakes: usize,
 }
@@ -144,7 +144,7 @@ impl Acceptor {
         })
     }
 
-    /// The addresses that are listened on for TLS, or for plain lines, with their real ports.
+    /// The addresses on which TLS, or plain lines, are served, with their real ports.
     pub(super) fn addrs(&self, tls: bool) -> impl Iterator<Item = SocketAddr> {
         self.listeners.iter().filter(move |one| one.tls == tls).map(|one| one.addr)
     }
@@ -154,7 +154,8 @@ impl Acceptor {
         self.listeners.len()
     }
 
-    /// Latches the readiness of the listener with this token. False if it is none of ours.
+    /// Latches the readiness of the listener with this token. False if the token is not a
+    /// listener's.
     pub(super) fn latch(&mut self, token: Token) -> bool {
         for (n, listener) in self.listeners.iter_mut().enumerate() {
             if token.0 == reserved_token(FIRST_LISTENER + n) {
@@ -171,18 +172,18 @@ impl Acceptor {
             && self.listeners.iter().any(|one| one.readable && !self.is_held(one.tls))
     }
 
-    /// Whether clients of this kind wait for handshakes to end.
+    /// Whether clients of this kind are waiting for handshakes to finish.
     fn is_held(&self, tls: bool) -> bool {
         tls && self.handshakes >= self.max_handshakes
     }
 
-    /// Whether half of all handshakes that may be under way are: the rest is for clients who are let
-    /// in, and not for telling others why they are not.
+    /// Whether half of all permitted handshakes are under way: the other half is for clients that
+    /// are let in, and not for telling others why they are not.
     pub(super) fn is_half_taken(&self) -> bool {
         self.handshakes * 2 >= self.max_handshakes
     }
 
-    /// A handshake begins.
+    /// A handshake starts.
     pub(super) fn handshake_begun(&mut self) {
         self.handshakes += 1;
     }
@@ -192,12 +193,12 @@ impl Acceptor {
         self.handshakes -= 1;
     }
 
-    /// When a rest from accepting ends.
+    /// When a pause in accepting ends.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.paused_until
     }
 
-    /// Ends a rest whose time has come.
+    /// Ends a pause that is over.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.paused_until.is_some_and(|until| until <= now) {
             self.paused_until = None;
@@ -221,10 +222,10 @@ impl Acceptor {
             Ok((stream, peer)) => {
                 self.short = false;
                 if listener.early {
-                    // If it fails the client is gone, which is found out anyway.
+                    // If it fails, the client has gone, which is noticed anyway.
                     let _ = set_options(&SockRef::from(&stream));
                 }
-                // An IPv4 client of a socket for both families is shown as what it is.
+                // An IPv4 client of a dual-stack socket is shown with its IPv4 address.
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 Accepted::Client(stream, peer, listener.tls)
             }
@@ -243,7 +244,7 @@ impl Acceptor {
         }
     }
 
-    /// There is no descriptor for a newcomer: one is made, for long enough to say so.
+    /// There is no descriptor for a newcomer: one is freed for just long enough to say so.
     fn refuse_without_descriptor(&mut self, now: Instant, n: usize, error: &io::Error) -> Accepted {
         if !std::mem::replace(&mut self.short, true) {
             log::error!("cannot accept - {}; newcomers are turned away", system_text(error));
@@ -259,7 +260,7 @@ impl Acceptor {
         let result = match accepted {
             Some(Ok((mut stream, peer))) => {
                 self.refusal_log.note(now, peer.ip(), "out of file descriptors");
-                // A new socket has room for one line; if not, the close says enough.
+                // A new socket has room for one line; if not, closing it says enough.
                 if self.listeners.get(n).is_some_and(|one| !one.tls) {
                     let _ = stream.write(FULL.as_bytes());
                 }
@@ -275,7 +276,7 @@ impl Acceptor {
     }
 }
 
-/// The reserved tokens from this one on are the listeners'.
+/// Reserved tokens from this one on belong to the listeners.
 const FIRST_LISTENER: usize = 1;
 /// How many of them there are.
 pub(super) const MAX_LISTENERS: usize = 7;
@@ -298,8 +299,8 @@ fn is_shortage(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| short.contains(&errno))
 }
 
-/// Whether the client was gone before it was let in, or its network was: accept(2) says to try
-/// again after all of these.
+/// Whether the client went away before it was let in, or its network failed: accept(2) says to try
+/// again after any of these.
 fn is_transient(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let transient = [
@@ -326,7 +327,7 @@ pub(super) fn listen_all(addrs: &[(SocketAddr, bool)]) -> Result<Sockets, StartE
     addrs.iter().map(open).collect()
 }
 
-/// A listening socket. All IPv6 addresses include all IPv4 ones, and become just those where the
+/// A listening socket. "All IPv6 addresses" includes all IPv4 ones, and becomes just those if the
 /// host has no IPv6.
 fn listen(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
     match listen_on(addr) {
@@ -355,13 +356,13 @@ fn listen_on(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Makes a listener of a socket that somebody else opened.
+/// Makes a listener from a socket that somebody else opened.
 pub(super) fn adopt(fd: OwnedFd) -> io::Result<std::net::TcpListener> {
     let socket = Socket::from(fd);
     let is_tcp = socket.local_addr()?.as_socket().is_some() && socket.r#type()? == Type::STREAM;
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     let is_listener = socket.is_listener()?;
-    // Where that cannot be asked, listening again does no harm.
+    // Where there is no way to ask, listening again does no harm.
     #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
     let is_listener = socket.listen(LISTEN_BACKLOG).is_ok();
     if !is_tcp || !is_listener {
@@ -371,7 +372,7 @@ pub(super) fn adopt(fd: OwnedFd) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// What every client's socket has, and inherits from its listener.
+/// The options that every client's socket inherits from its listener.
 fn set_options(socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
@@ -395,11 +396,12 @@ pub(super) fn set_patience(socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-/// Raises the limit on file descriptors to its hard limit. Gives how many clients fit below it.
+/// Raises the limit on file descriptors to its hard limit. Gives how many clients that allows.
 pub(super) fn raise_descriptor_limit() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // Refused where the maximum is "unlimited" and the kernel has its own; then it stays.
+    // Refused where the maximum is "unlimited" and the kernel has its own limit; then the old one
+    // stays.
     let _ = setrlimit(Resource::Nofile, limit);
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);

@@ -1,7 +1,8 @@
-//! How a client comes in: whether it may, what a proxy says of it, and its slot.
+//! How a client comes in: whether it may, what a proxy says about it, and its slot.
 //!
-//! Nobody is asked for anything here but a proxy for its header. Those who are refused are told why
-//! and closed as politely as any other, except newcomers whose addresses may not connect at all.
+//! Nobody is asked for anything here, except a proxy for its header. Clients that are refused are
+//! told why and closed as politely as any others, except newcomers whose address may not connect at
+//! all.
 
 use std::fmt;
 use std::io::Write as _;
@@ -23,16 +24,16 @@ use crate::network::Access;
 use crate::outbox::Frame;
 use crate::rate::AddrKey;
 
-/// Why somebody cannot come in. `Display` is for the log.
+/// Why a client may not come in. `Display` is for the log.
 #[derive(Debug, Clone, Copy)]
 enum Refusal {
-    /// There are as many connections as there may be.
+    /// The maximum number of connections is reached.
     Full,
     /// Memory is short.
     Memory,
-    /// There are as many from that address as there may be.
+    /// The maximum number of connections from that address is reached.
     TooMany,
-    /// That address may not connect.
+    /// That address is not allowed to connect.
     Forbidden,
 }
 
@@ -59,8 +60,8 @@ impl fmt::Display for Refusal {
 }
 
 impl Server {
-    /// Lets a client in, or turns it away. Those whom a proxy brings are judged when its header has
-    /// come.
+    /// Lets a client in, or turns it away. A client that comes through a proxy is judged when the
+    /// proxy's header has come.
     pub(super) fn admit(&mut self, now: Instant, stream: TcpStream, peer: SocketAddr, tls: bool) {
         let admission = match self.room() {
             Ok(()) if self.config.proxies.contains(peer.ip()) => Ok(Admission::Announced),
@@ -87,13 +88,13 @@ impl Server {
         }
     }
 
-    /// Whether this address may connect. Proxies may, for themselves: their health checks are nobody's
-    /// attempt to get in, and nobody else has their addresses.
+    /// Whether this address may connect. Proxies may always connect for themselves: their health
+    /// checks are not somebody trying to get in, and nobody else has their addresses.
     fn may_connect(&self, ip: IpAddr) -> bool {
         self.config.access.permits(ip) || self.config.proxies.contains(ip)
     }
 
-    /// Counts one more from this address, if that may be.
+    /// Counts one more connection from this address, if that is allowed.
     fn judge(&mut self, ip: IpAddr) -> Result<Admission, Refusal> {
         let addr = AddrKey::from(ip);
         if !self.may_connect(ip) {
@@ -105,7 +106,7 @@ impl Server {
         }
     }
 
-    /// A connection that counted as this is gone.
+    /// A connection that was counted like this is gone.
     pub(super) fn discount(&mut self, admission: Admission) {
         match admission {
             Admission::Counted(addr) => self.by_address.close(addr),
@@ -131,20 +132,20 @@ impl Server {
                 self.explain(now, id, line);
             }
         } else if !tls {
-            // One attempt to say it, and no waiting for it to be read.
+            // One attempt to say it, without waiting for it to be read.
             let _ = stream.write(line.as_bytes());
         }
     }
 
-    /// Whether one more of those who are turned away can be told why, and be closed as politely as
-    /// any other; over TLS that is after the handshake.
+    /// Whether one more client that is turned away can be told why, and be closed as politely as
+    /// any other; over TLS that comes after the handshake.
     fn has_time_to_explain(&self, tls: bool) -> bool {
         let too_costly = tls && (self.acceptor.is_half_taken() || self.memory.is_short());
         self.refusals < MAX_REFUSALS_CLOSING && !too_costly
     }
 
     fn explain(&mut self, now: Instant, id: ConnId, line: &str) {
-        // What has come of a TLS client behind a proxy's header is no TLS.
+        // Whatever a TLS client behind a proxy has sent after the header is not TLS.
         if self.conn(id).is_some_and(|conn| conn.handshaking && !conn.unread.is_empty()) {
             self.speak_plainly(id);
         }
@@ -152,13 +153,13 @@ impl Server {
         self.begin_close(now, id);
     }
 
-    /// Begins with what comes first: a proxy's header, the handshake, or the chat.
+    /// Starts with whatever comes first: a proxy's header, the handshake, or the chat.
     fn begin(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id.slot()) else { return };
         if conn.awaits_header() {
             self.timers.set(id, &mut conn.deadline, Some(now + PROXY_HEADER_TIMEOUT));
         } else if conn.handshaking {
-            // The next read shows who has begun already, behind a proxy's header.
+            // After a proxy's header, the next read shows whether the client has already begun.
             conn.progress = now;
             self.timers.set(id, &mut conn.deadline, Some(now + TLS_SILENCE));
         } else {
@@ -168,7 +169,7 @@ impl Server {
         }
     }
 
-    /// Goes on with a proxy's header.
+    /// Continues with a proxy's header.
     pub(super) fn read_header(&mut self, now: Instant, id: ConnId, scratch: &mut [u8]) {
         while let Some(conn) = self.conn(id).filter(|conn| conn.awaits_header() && conn.readable) {
             match conn.read_header(scratch) {
@@ -180,7 +181,7 @@ impl Server {
         }
     }
 
-    /// A proxy has said whom it brings: `None` is itself.
+    /// A proxy has said whom it connects for: `None` is the proxy itself.
     fn announced(&mut self, now: Instant, id: ConnId, source: Option<SocketAddr>) {
         let Some(conn) = self.conn(id) else { return };
         conn.peer = source.unwrap_or(conn.peer);
@@ -207,7 +208,7 @@ impl Server {
         }
     }
 
-    /// A proxy has not said what it should have said first: closed without another word.
+    /// A proxy has not sent the header that has to come first: closed without another word.
     pub(super) fn no_header(&mut self, now: Instant, id: ConnId, instead: &str) {
         let Some(conn) = self.conn(id) else { return };
         let ip = conn.peer.ip();
@@ -215,7 +216,8 @@ impl Server {
         self.lose(now, id, CloseReason::NoHeader);
     }
 
-    /// Who may connect has changed: those who may not any more are told so and closed.
+    /// Who may connect has changed: clients that may no longer connect are told so and
+    /// disconnected.
     pub(super) fn set_access(&mut self, now: Instant, access: Access) {
         if access != self.config.access {
             log::info!("may connect: {access}");
@@ -229,7 +231,7 @@ impl Server {
             .map(|(_, conn)| conn.id)
             .collect();
         for id in forbidden {
-            // Where there is no session yet, or none any more, there is nobody to tell.
+            // Where there is no session yet, or no longer, there is nobody to tell.
             match self.conn(id).map(|conn| (conn.is_opening(), conn.state)) {
                 Some((true, _)) => self.lose(now, id, CloseReason::Forbidden),
                 Some((false, State::Open)) => self.tell_chat(now, Event::Forbidden { id }),

@@ -1,8 +1,7 @@
-//! The certificate and its key: read at start and on SIGHUP, never otherwise.
+//! The certificate and its key: read at start and on SIGHUP, at no other time.
 //!
 //! Owns the TLS settings that new connections get, and makes those with which the assistant's
-//! service is verified. A pair that is no good is an error at start, and
-//! leaves the one in use in place afterwards.
+//! service is verified. At start a bad pair is an error; later it leaves the one in use in place.
 
 use std::fmt;
 use std::fs;
@@ -26,19 +25,19 @@ use crate::count::count;
 /// What is wrong with the files. `Display` is one line that names the variable and the file.
 #[derive(Debug)]
 pub enum CertificateError {
-    /// One of the two is not there (the variable, its file), but the other is.
+    /// One of the two files is missing (the variable, the file), but the other is there.
     Missing(&'static str, PathBuf, PathBuf),
     /// A file cannot be read.
     Unreadable(&'static str, PathBuf, io::Error),
-    /// There is no certificate, or no key, in a file.
+    /// A file contains no certificate, or no key.
     Empty(&'static str, PathBuf, &'static str),
-    /// The key is not that of the certificate.
+    /// The key does not belong to the certificate.
     Mismatch(PathBuf, PathBuf),
     /// The key needs a passphrase, and there is nobody to ask for it.
     Encrypted(PathBuf),
     /// The key is of a kind that is not supported.
     Unsupported(PathBuf),
-    /// TLS cannot work with it.
+    /// It cannot be used for TLS.
     Unusable(PathBuf, Error),
 }
 
@@ -93,7 +92,7 @@ impl fmt::Display for CertificateError {
 #[derive(Debug)]
 pub(super) struct Certificate {
     files: TlsFiles,
-    /// Outlives a reload, so that old sessions can still be resumed. Its keys rotate.
+    /// Survives a reload, so that old sessions can still be resumed. Its keys rotate.
     tickets: Arc<dyn ProducesTickets>,
     config: Arc<ServerConfig>,
 }
@@ -111,7 +110,7 @@ impl Certificate {
         Ok(Some(Self { files: files.clone(), tickets, config }))
     }
 
-    /// Reads the pair again. If it is no good the old one stays.
+    /// Reads the pair again. If it is bad, the old one stays.
     pub(super) fn reload(&mut self) -> Result<(), CertificateError> {
         self.config = read(&self.files, &self.tickets)?;
         Ok(())
@@ -123,7 +122,7 @@ impl Certificate {
     }
 }
 
-/// Whether there is something of this name; what cannot be read is there, too.
+/// Whether there is something of this name; a file that cannot be read counts as being there.
 fn exists(path: &Path) -> bool {
     !matches!(path.symlink_metadata(), Err(e) if e.kind() == io::ErrorKind::NotFound)
 }
@@ -167,19 +166,19 @@ fn read(
         .with_single_cert(chain, key)
         .map_err(unusable)?;
     config.ticketer = tickets.clone();
-    // Tickets are kept by the clients; a table of sessions here would be memory for the same thing.
+    // Clients keep the tickets; a session table here would cost memory for the same purpose.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
 }
 
-/// Clients that check will refuse a certificate that has expired or is not valid yet, that is a CA's,
-/// or whose issuer they cannot find. The others need not be refused as well, and it may be this
-/// machine's clock that is wrong.
+/// Clients that check the certificate refuse one that has expired, is not valid yet, is a CA's, or
+/// whose issuer they cannot find. Clients that do not check need not be refused as well, and it may
+/// be this machine's clock that is wrong.
 fn warn_of_faults(path: &Path, chain: &[CertificateDer<'_>]) {
     let Some((first, issuers)) = chain.split_first() else { return };
     let Ok(parsed) = ParsedCertificate::try_from(first) else { return };
-    // The last one is trusted here, whoever issued it: that is for the clients to judge.
+    // The last one is trusted here, whoever issued it: clients have to decide about that.
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if chain.last().is_some_and(|last| roots.add(last.clone().into_owned()).is_err()) {
         return;
@@ -219,7 +218,7 @@ fn warn_of_faults(path: &Path, chain: &[CertificateDer<'_>]) {
 }
 
 /// How to verify the assistant's service: with the usual public roots, and those in this file. The
-/// roots come with the program: a small box may have none of its own.
+/// usual roots are built in, since a small box may have none of its own.
 pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, StartError> {
     let wrong = |path: &Path, what: &dyn fmt::Display| {
         StartError::Assistant(format!("GEMINI_CA_FILE: {}: {what}", path.display()))
@@ -247,7 +246,7 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
 // maintained (RUSTSEC-2025-0134), to be replaced here when there is a need.
 
 fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
-    // One that cannot be read spoils the chain: better none than a part of it.
+    // One that cannot be read spoils the chain: no chain is better than part of one.
     rustls_pemfile::certs(&mut &*pem).collect::<Result<_, _>>().unwrap_or_default()
 }
 

@@ -1,8 +1,8 @@
 //! What the loop does for one connection: read its lines, write what it is owed, close it. How it
 //! comes in is `admission`'s business.
 //!
-//! No call here closes a connection under its caller's hands: it becomes `Closed`, and its slot is
-//! freed by `reap` at the end of the turn.
+//! No call here removes a connection while its caller is still using it: it becomes `Closed`, and
+//! `reap` frees its slot at the end of the turn.
 
 use std::io::ErrorKind;
 use std::time::Instant;
@@ -24,11 +24,11 @@ use crate::outbox::Frame;
 // ---- Readiness ----------------------------------------------------------------------------
 
 impl Server {
-    /// Latches what the poll says of a connection.
+    /// Latches what the poll says about a connection.
     pub(super) fn latch(&mut self, event: &Readiness) {
         let slot = ConnId::slot_of_token(event.token().0);
         let Some(conn) = self.conns.get_mut(slot) else { return };
-        // A stale event of the slot's former tenant has another generation.
+        // A stale event of the slot's former tenant has a different generation.
         if conn.id.token() != event.token().0 {
             return;
         }
@@ -56,7 +56,7 @@ impl Server {
 // ---- Reading ---------------------------------------------------------------------------------
 
 impl Server {
-    /// Serves a ready connection within its budget, and queues it again if more is left.
+    /// Serves a ready connection within its budget, and queues it again if there is more to do.
     pub(super) fn serve(&mut self, now: Instant, id: ConnId) {
         let mut scratch = std::mem::take(&mut self.scratch);
         if let Some(conn) = self.conn(id) {
@@ -77,7 +77,7 @@ impl Server {
             }
         }
         self.scratch = scratch;
-        // Reading makes TLS say things of its own.
+        // Reading makes TLS want to send data of its own.
         if self.conns.get(id.slot()).is_some_and(|conn| conn.is_pending()) {
             self.to_flush.push_back(id);
         }
@@ -86,7 +86,7 @@ impl Server {
         }
     }
 
-    /// Goes on with the handshake of one who is only told why it is turned away.
+    /// Continues the handshake of a client that is only to be told why it is turned away.
     fn read_handshake(&mut self, now: Instant, id: ConnId, scratch: &mut [u8]) {
         while let Some(conn) = self.conn(id).filter(|conn| conn.has_input()) {
             match conn.read(scratch) {
@@ -98,15 +98,15 @@ impl Server {
         }
     }
 
-    /// After a read: if the handshake is done the chat hears of the client, or the client of why it
-    /// is turned away.
+    /// After a read: if the handshake is done, the chat is told about the client, or the client is
+    /// told why it is turned away.
     fn notice_handshake(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.handshaking) else {
             return;
         };
         if !conn.handshake_is_done() {
-            // It has begun: from now on it has the time that a handshake has in all. Nothing was
-            // sent yet, so that what stands for progress is its beginning.
+            // It has begun, and from now on it has the time allowed for a whole handshake. Nothing
+            // was sent yet, so its beginning stands in for the last progress.
             if conn.state == State::Open && !std::mem::replace(&mut conn.recognised, true) {
                 let until = conn.progress + HANDSHAKE_TIMEOUT;
                 self.timers.set(id, &mut conn.deadline, Some(until));
@@ -116,7 +116,7 @@ impl Server {
         conn.handshaking = false;
         self.acceptor.handshake_ended();
         if conn.state == State::Open {
-            // Over TLS nobody speaks another protocol below the lines by mistake.
+            // Over TLS nobody speaks another protocol by mistake.
             conn.recognised = true;
             self.timers.set(id, &mut conn.deadline, None);
             let peer = conn.peer;
@@ -125,7 +125,7 @@ impl Server {
         self.to_flush.push_back(id);
     }
 
-    /// A read failed. An alert tells the peer what it did wrong below the lines.
+    /// A read failed. An alert tells the peer what it did wrong at the TLS level.
     fn input_failed(&mut self, now: Instant, id: ConnId, kind: ErrorKind) {
         let Some(conn) = self.conn(id) else { return };
         let Some(failure) = conn.failure() else {
@@ -139,12 +139,12 @@ impl Server {
             log::debug!("{}: {failure}", conn.peer);
         }
         self.end_session(now, id, CloseReason::Failed(kind));
-        // Nothing but the alert is owed any more.
+        // Only the alert is still owed.
         self.outboxes.close(id);
         self.begin_close(now, id);
     }
 
-    /// Whether so much output waits for this client that its input waits, too.
+    /// Whether so much output is waiting for this client that its input has to wait as well.
     fn is_behind(&self, id: ConnId) -> bool {
         self.outboxes.unsent(id) >= self.limits.input_pause_bytes
     }
@@ -196,17 +196,18 @@ impl Server {
 
     fn keep_unread(&mut self, id: ConnId, unread: Vec<u8>) {
         if let Some(conn) = self.conn(id).filter(|conn| conn.state == State::Open) {
-            // A buffer that is done with is given back, not kept for the next flood.
+            // A buffer that is no longer needed is given back, not kept for the next flood.
             conn.unread = if unread.is_empty() { Vec::new() } else { unread };
         }
     }
 
-    /// Handles the lines in these bytes as far as the client and its budget allow. Gives how many
-    /// bytes are done with.
+    /// Handles the lines in these bytes, as far as the client and its budget allow. Gives how many
+    /// bytes are dealt with.
     fn handle_bytes(&mut self, now: Instant, id: ConnId, bytes: &[u8], lines: &mut usize) -> usize {
         let mut rest = bytes;
         while *lines > 0 && !rest.is_empty() && !self.is_behind(id) {
-            // Not `self.conn`: the line is lent by the connection while the chat writes to outboxes.
+            // Not `self.conn`: the line is borrowed from the connection while the chat writes to
+            // outboxes.
             let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.takes_lines()) else {
                 break;
             };
@@ -231,7 +232,7 @@ impl Server {
         bytes.len() - rest.len()
     }
 
-    /// Whoever speaks telnet is asked for the width of its window, and shown texts in such rows.
+    /// A telnet client is asked for the width of its window, and texts are wrapped to that.
     fn answer_telnet(&mut self, id: ConnId, told: Telnet) {
         if told.met {
             self.outboxes.push(id, &Frame::new(ASK_SIZE));
@@ -240,14 +241,14 @@ impl Server {
             self.outboxes.push(id, &Frame::new(MARK_ANSWER));
         }
         if let Some(columns) = told.columns {
-            // Terminals differ in what they do behind the last column: it stays free.
+            // Terminals differ in what they do after the last column, so it stays free.
             let columns = (columns.get() - 1).clamp(*COLUMNS.start(), *COLUMNS.end());
             self.outboxes.set_columns(id, Some(columns));
         }
     }
 
-    /// All that was sent is handled: a last line without newline, then the end itself. If that line
-    /// makes the client wait, the end comes when it is woken.
+    /// Everything that was sent has been handled: now a last line without newline, then the end
+    /// itself. If that line makes the client wait, the end follows when it is woken.
     fn end_of_input(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id.slot()) else { return };
         if let Some(line) = conn.decoder.finish() {
@@ -263,7 +264,7 @@ impl Server {
 
 impl Server {
     /// Sends what was said, as far as this turn has time for it. Losing a connection on the way
-    /// says more to others, and every loss is one less to lose.
+    /// produces output for others, but each loss leaves one client fewer to lose.
     pub(super) fn settle(&mut self, now: Instant) {
         let end = read_clock() + FLUSH_TIME;
         loop {
@@ -297,7 +298,7 @@ impl Server {
             }
             Ok(false) => {
                 if conn.state == State::Open && conn.deadline.is_none() {
-                    // Output begins to wait. Later progress is looked at when the time has come.
+                    // Output starts to wait. Later progress is checked when the time has come.
                     conn.progress = now;
                     let until = now + self.limits.send_stall;
                     self.timers.set(id, &mut conn.deadline, Some(until));
@@ -309,7 +310,7 @@ impl Server {
         }
     }
 
-    /// Everything owed is out: ends our direction and begins to drain the other.
+    /// Everything owed has been sent: ends our direction and starts to drain the other.
     fn shut(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id.slot()) else { return };
         if conn.shut().is_err() {
@@ -323,7 +324,7 @@ impl Server {
         }
     }
 
-    /// No more lines from this client; it is closed when it has received what it is owed.
+    /// No more lines are taken from this client; it is closed when it has received what it is owed.
     pub(super) fn begin_close(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
         if conn.state != State::Open {
@@ -342,7 +343,7 @@ impl Server {
         self.to_flush.push_back(id);
     }
 
-    /// The connection is no use any more: closed without another word.
+    /// The connection is useless: closed without another word.
     pub(super) fn lose(&mut self, now: Instant, id: ConnId, reason: CloseReason) {
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
         if conn.state == State::Closed {
@@ -353,7 +354,7 @@ impl Server {
         self.end_session(now, id, reason);
     }
 
-    /// The chat hears that a client is gone, and its password job is forgotten.
+    /// The chat is told that a client is gone, and its password job is forgotten.
     fn end_session(&mut self, now: Instant, id: ConnId, reason: CloseReason) {
         if self.conns.get_mut(id.slot()).is_some_and(|conn| std::mem::take(&mut conn.paused)) {
             self.jobs.cancel(id);
@@ -361,7 +362,7 @@ impl Server {
         self.tell_chat(now, Event::Closed { id, reason });
     }
 
-    /// The time of a connection has come for what it waited for.
+    /// A deadline of the connection has come.
     pub(super) fn deadline_passed(&mut self, now: Instant, id: ConnId) {
         let stall = self.limits.send_stall;
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
@@ -370,7 +371,7 @@ impl Server {
             State::Open if conn.awaits_header() => self.no_header(now, id, "took too long"),
             State::Open if conn.is_silent() => self.break_silence(now, id),
             State::Open if conn.handshaking && conn.progress + HANDSHAKE_TIMEOUT > now => {
-                // What it has sent is still to be read.
+                // What it has sent has yet to be read.
                 let until = conn.progress + HANDSHAKE_TIMEOUT;
                 self.timers.set(id, &mut conn.deadline, Some(until));
             }
@@ -409,7 +410,8 @@ impl Server {
         }
     }
 
-    /// Frees the slots of what was closed in this turn. Dropping a socket takes it out of the poll.
+    /// Frees the slots of everything closed in this turn. Dropping a socket removes it from the
+    /// poll.
     pub(super) fn reap(&mut self, now: Instant) {
         for id in std::mem::take(&mut self.closed) {
             if self.conns.get(id.slot()).is_none_or(|conn| conn.id != id) {

@@ -1,8 +1,8 @@
 //! One client connection: readiness, the unfinished input, and how it ends.
 //!
-//! A connection ends in one direction only, `Open → Flushing → Draining → Closed`: what is owed is
-//! delivered, then our direction is shut, then what the peer still sends is read and dropped for a
-//! while, because closing a socket with unread input resets it and destroys output that the peer
+//! A connection ends one direction at a time, `Open → Flushing → Draining → Closed`: what is owed
+//! is delivered, then our direction is shut, then whatever the peer still sends is read and dropped
+//! for a while. Closing a socket with unread input would reset it and destroy output that the peer
 //! has not read yet (RFC 1122, 4.2.2.13; RFC 9293, 3.10.4).
 //!
 //! Readiness is latched here and cleared by `WouldBlock` only. Knows nothing of chat.
@@ -21,14 +21,15 @@ use crate::outbox::Outboxes;
 use crate::proxy::{BadHeader, Header, HeaderDecoder};
 use crate::rate::AddrKey;
 
-/// Where in its life a connection is.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// Lines come in, output goes out.
     Open,
-    /// Input is left alone, but for a handshake; what is owed goes out, until this time at the latest.
+    /// Input is ignored, except for a handshake; what is owed goes out, until this time at the
+    /// latest.
     Flushing(Instant),
-    /// Our direction is shut; input is dropped, so many bytes of it so far.
+    /// Our direction is shut; input is dropped, this many bytes of it so far.
     Draining(usize),
     /// Over. The slot is freed at the end of the turn.
     Closed,
@@ -37,80 +38,80 @@ pub(super) enum State {
 /// What a connection counts as while it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// One of this address's.
+    /// One of this address's connections.
     Counted(AddrKey),
-    /// One that was turned away and is told why.
+    /// One that was turned away and is being told why.
     Refused,
-    /// One that comes from a proxy, which has not said yet whom it brings.
+    /// One from a proxy that has not yet said whom it connects for.
     Announced,
 }
 
 /// One client.
 pub(super) struct Conn {
     pub(super) id: ConnId,
-    /// Who it is; where a proxy brings it, the proxy until its header has come.
+    /// The client; behind a proxy, the proxy until its header has come.
     pub(super) peer: SocketAddr,
-    /// The proxy's header, as long as it has not come.
+    /// The proxy's header, until it is complete.
     header: Option<Box<HeaderDecoder>>,
     /// What it counts as.
     pub(super) admission: Admission,
     pub(super) state: State,
     pub(super) decoder: LineDecoder,
-    /// Bytes read and not decoded yet: a budget ended, or a password is being checked.
+    /// Bytes read but not decoded yet: a budget ran out, or a password is being checked.
     pub(super) unread: Vec<u8>,
     /// The peer may have sent something.
     pub(super) readable: bool,
     /// The kernel may take something.
     pub(super) writable: bool,
-    /// Stands in the loop's queue of connections to serve.
+    /// It is in the loop's queue of connections to serve.
     pub(super) queued: bool,
-    /// Waits for a password job; its lines wait, too.
+    /// It waits for a password job, and so do its lines.
     pub(super) paused: bool,
     /// The peer has ended its direction.
     pub(super) input_ended: bool,
-    /// The TLS handshake is under way; the chat does not know of the client yet.
+    /// The TLS handshake is under way; the chat does not know about the client yet.
     pub(super) handshaking: bool,
     /// How its lines end.
     pub(super) ending: Ending,
-    /// The first byte was looked at.
+    /// The first byte has been examined.
     pub(super) recognised: bool,
-    /// What this waits for in its state: progress, the flush, the drain.
+    /// The deadline for what it waits for in its state: progress, the flush, the drain.
     pub(super) deadline: Option<Instant>,
     /// When output last moved, or began to wait.
     pub(super) progress: Instant,
     transport: Transport,
 }
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Input {
-    /// So many bytes, at least one.
+    /// This many bytes, at least one.
     Bytes(usize),
     /// Nothing now.
     Blocked,
-    /// Nothing ever again.
+    /// No more, ever.
     Ended,
-    /// So many bytes, its first, and no TLS though that is to be spoken here.
+    /// This many bytes, the first ones, and they are not TLS although they should be.
     NoTls(usize),
 }
 
-/// What a read of a proxy's header brought.
+/// The result of reading a proxy's header.
 pub(super) enum Announcement {
-    /// Not the end of it.
+    /// It is not complete yet.
     Unfinished,
     /// This client, or `None`: the proxy itself.
     Of(Option<SocketAddr>),
-    /// Something else.
+    /// It is something else.
     Wrong,
 }
 
-/// What one attempt to write came to.
+/// The result of one attempt to write.
 enum Written {
-    /// Something left, or is on its way.
+    /// Something was sent, or is on its way.
     Some,
     /// There was nothing left to write.
     All,
-    /// There may be something, but its time is after the handshake.
+    /// There may be something, but not before the handshake is done.
     NotYet,
 }
 
@@ -155,22 +156,23 @@ impl Conn {
         self.header.is_some()
     }
 
-    /// Whether the chat does not know of this client yet.
+    /// Whether the chat does not know about this client yet.
     pub(super) fn is_opening(&self) -> bool {
         self.handshaking || self.awaits_header()
     }
 
-    /// Whether the handshake that was under way is over, well or not.
+    /// Whether the handshake that was under way is over, successfully or not.
     pub(super) fn handshake_is_done(&self) -> bool {
         !self.transport.is_handshaking()
     }
 
-    /// Whether this has to begin a TLS handshake and has sent nothing yet that we could have read.
+    /// Whether this client still has to begin a TLS handshake and has sent nothing that we could
+    /// read.
     pub(super) fn is_silent(&self) -> bool {
         self.handshaking && self.transport.is_silent() && !self.readable
     }
 
-    /// Gives up the handshake: what is owed is said in plain text.
+    /// Gives up the handshake: what is owed is sent in plain text.
     pub(super) fn speak_plainly(&mut self) {
         self.handshaking = false;
         self.transport.release();
@@ -187,7 +189,7 @@ impl Conn {
         self.transport.is_pending()
     }
 
-    /// What the peer did wrong below the lines.
+    /// What the peer did wrong at the TLS level.
     pub(super) fn failure(&self) -> Option<String> {
         self.transport.failure()
     }
@@ -197,14 +199,14 @@ impl Conn {
         self.state == State::Open && !self.paused && !self.awaits_header()
     }
 
-    /// Whether serving this connection would do anything.
+    /// Whether serving this connection would have any effect.
     pub(super) fn has_input(&self) -> bool {
         match self.state {
             State::Open => {
                 !self.paused && (self.readable || self.input_ended || !self.unread.is_empty())
             }
             State::Draining(_) => self.readable,
-            // What is owed cannot be said before the handshake is done, which takes reading.
+            // What is owed cannot be sent before the handshake is done, and that takes reading.
             State::Flushing(_) => self.handshaking && self.readable,
             State::Closed => false,
         }
@@ -231,7 +233,7 @@ impl Conn {
         }
     }
 
-    /// Reads once of the proxy's header. What comes behind it is kept for the reads to come.
+    /// Reads once from the proxy's header. What comes after it is kept for later reads.
     pub(super) fn read_header(&mut self, into: &mut [u8]) -> Result<Announcement, ErrorKind> {
         let Some(header) = &mut self.header else { return Err(ErrorKind::InvalidInput) };
         let n = loop {
@@ -257,19 +259,19 @@ impl Conn {
         }
     }
 
-    /// Bytes of memory held for its input and its protocol, but for what every connection needs.
+    /// Bytes of memory held for its input and its protocol, beyond what every connection needs.
     pub(super) fn held(&self) -> usize {
         self.decoder.held() + self.unread.capacity() + self.transport.held()
     }
 
-    /// Frees them all. To be called of a closed connection only.
+    /// Frees all of that. Only to be called for a closed connection.
     pub(super) fn release(&mut self) {
         self.decoder = LineDecoder::default();
         self.unread = Vec::new();
         self.transport.release();
     }
 
-    /// Whether this is being closed behind what it is owed.
+    /// Whether this is being closed once it has received what it is owed.
     pub(super) fn is_flushing(&self) -> bool {
         matches!(self.state, State::Flushing(_))
     }
@@ -280,8 +282,8 @@ impl Conn {
     }
 
     /// Writes from the outbox until everything is out or the kernel takes no more. True if
-    /// everything is out; of a connection that is being closed that is also its protocol's last
-    /// word.
+    /// everything is out, which for a connection that is being closed includes its protocol's last
+    /// message.
     pub(super) fn flush(&mut self, now: Instant, out: &mut Outboxes) -> Result<bool, ErrorKind> {
         while self.writable {
             match self.write_once(out) {
@@ -322,7 +324,7 @@ impl Conn {
         }
     }
 
-    /// Ends our direction. The next state is `Closed` if the peer has ended its own already.
+    /// Ends our direction. The next state is `Closed` if the peer has already ended its own.
     pub(super) fn shut(&mut self) -> io::Result<()> {
         self.transport.shutdown_write()?;
         self.state = if self.input_ended { State::Closed } else { State::Draining(0) };
@@ -332,7 +334,7 @@ impl Conn {
     /// Reads and drops what the peer still sends, until it ends, fails, or has sent too much.
     pub(super) fn drain(&mut self, scratch: &mut [u8]) {
         while let State::Draining(dropped) = self.state {
-            // From the socket itself: what it means does not matter any more.
+            // From the socket itself: what the bytes mean no longer matters.
             self.state = match self.socket().read(scratch) {
                 Ok(n) if n > 0 && dropped + n <= DRAIN_BYTES => State::Draining(dropped + n),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,

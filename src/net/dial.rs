@@ -1,7 +1,7 @@
-//! The way to a connection: the race of a host's addresses, then a tunnel through the proxy if that host
-//! is one.
+//! The way to a connection: the race between a host's addresses, then a tunnel through the proxy if
+//! that host is one.
 //!
-//! Never waits; an address that does not answer is left for the next one.
+//! Never waits; an address that does not answer is overtaken by the next one.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -26,18 +26,18 @@ pub(super) struct Connecting {
     error: String,
 }
 
-/// A proxy that is asked for a tunnel.
+/// A proxy that is being asked for a tunnel.
 pub(super) struct Tunnelling {
     token: Token,
     stream: TcpStream,
     unsent: Vec<u8>,
     tunnel: Tunnel,
-    /// Until when it may take.
+    /// How long that may take.
     pub(super) until: Instant,
 }
 
 impl Connecting {
-    /// Begins with the first of these addresses.
+    /// Starts with the first of these addresses.
     pub(super) fn to(now: Instant, addrs: Vec<IpAddr>) -> Self {
         Self {
             untried: addrs.into_iter().take(MAX_CONNECT_ADDRESSES).collect(),
@@ -48,14 +48,14 @@ impl Connecting {
         }
     }
 
-    /// When to go on with it whatever its sockets do.
+    /// When to continue, whatever its sockets do.
     pub(super) fn poll_timeout(&self) -> Instant {
         if self.untried.is_empty() { self.until } else { self.next.min(self.until) }
     }
 }
 
 impl Outbound {
-    /// Goes on with the race for a connection. True if it is over.
+    /// Continues the race for a connection. True if it is over.
     pub(super) fn connect(&mut self, now: Instant, active: &mut Active) -> bool {
         let Stage::Connecting(connecting) = &mut active.stage else { return false };
         let mut won = None;
@@ -106,7 +106,7 @@ impl Outbound {
         true
     }
 
-    /// Why there is no connection, with the proxy's name if that is where the way ends.
+    /// Why there is no connection, with the proxy's name if the failure was there.
     pub(super) fn way(&self, cause: &str) -> String {
         match &self.proxy {
             Some(proxy) => format!("proxy {proxy}: {cause}"),
@@ -128,7 +128,7 @@ impl Outbound {
         }
     }
 
-    /// Goes on with asking the proxy for a tunnel. True if that came to something.
+    /// Continues asking the proxy for a tunnel. True if anything happened.
     pub(super) fn tunnel(&self, now: Instant, active: &mut Active) -> bool {
         let Stage::Tunnelling(tunnelling) = &mut active.stage else { return false };
         let (cause, is_its_will) = match tunnelling.exchange() {
@@ -153,7 +153,7 @@ impl Outbound {
         true
     }
 
-    /// Begins to speak to the service itself, over a stream that leads to it.
+    /// Starts talking to the service itself, over a stream that leads to it.
     fn speak(&self, now: Instant, active: &mut Active, token: Token, stream: TcpStream) {
         match Link::new(token, stream, self.tls.as_ref()) {
             Ok(link) => {
@@ -172,7 +172,7 @@ impl Outbound {
 }
 
 impl Tunnelling {
-    /// Sends and receives as far as that goes at once.
+    /// Sends and receives as much as is possible at once.
     fn exchange(&mut self) -> io::Result<Reply> {
         while !self.unsent.is_empty() {
             match self.stream.write(&self.unsent) {
@@ -199,7 +199,7 @@ impl Tunnelling {
     }
 }
 
-/// Whether a connection is there: writable is not enough (connect(2), EINPROGRESS).
+/// Whether the connection is established: being writable is not enough (connect(2), EINPROGRESS).
 fn is_connected(stream: &TcpStream) -> io::Result<bool> {
     if let Some(error) = stream.take_error()? {
         return Err(error);

@@ -1,10 +1,11 @@
-//! The resolver's files, /etc/resolv.conf and /etc/hosts: read at the start, and again when they have
-//! changed, since networks do.
+//! The resolver's files, /etc/resolv.conf and /etc/hosts: read at the start, and again when they
+//! have changed, since networks change.
 //!
-//! They are looked at where a name is looked up, at most once in [`RESOLVER_FILES_INTERVAL`], and at a
-//! hang-up signal. That is two calls of stat(2) beside a question to another machine. Strictly a disk
-//! may keep them waiting; but these files are small, in memory on every machine that looks anything up,
-//! and read in this way by every program that uses the system's own resolver.
+//! They are checked when a name is looked up, at most once in [`RESOLVER_FILES_INTERVAL`], and on a
+//! hang-up signal. That is two calls of stat(2) in addition to a question to another machine.
+//! Strictly speaking a disk could delay them, but these files are small, are in memory on every
+//! machine that looks anything up, and are read in the same way by every program that uses the
+//! system's own resolver.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
@@ -15,7 +16,7 @@ use std::time::Instant;
 use crate::dns::{Hosts, NameServer, ResolvConf, Resolver, Search};
 use crate::limits::{RESOLVER_FILE_BYTES, RESOLVER_FILES_INTERVAL};
 
-/// What tells one state of a file from another: where it is, when it was changed, and its length.
+/// What tells one state of a file from another: its path, its modification time, and its length.
 type Stamp = (u64, u64, i64, i64, u64);
 
 /// One file that is read again when it has changed.
@@ -25,10 +26,10 @@ struct Watched {
     stamp: Option<Stamp>,
 }
 
-/// Both of them, and what they say of name servers.
+/// Both files, and what they say about name servers.
 #[derive(Debug)]
 pub(super) struct ResolverFiles {
-    /// `None` where the operator names the servers: the file is none of our business then.
+    /// `None` if the operator names the servers: then we ignore the file.
     conf: Option<Watched>,
     hosts: Watched,
     servers: Vec<NameServer>,
@@ -38,7 +39,7 @@ pub(super) struct ResolverFiles {
 }
 
 impl ResolverFiles {
-    /// Reads those of the system; of name servers only if the operator names none.
+    /// Reads the system's files; the name servers only if the operator names none.
     pub(super) fn open(now: Instant, named: Vec<NameServer>) -> (Self, Resolver) {
         Self::at(now, named, "/etc/resolv.conf".into(), "/etc/hosts".into())
     }
@@ -57,14 +58,14 @@ impl ResolverFiles {
         (files, resolver)
     }
 
-    /// Before a look-up: tells the resolver what has changed, if it is time to look for it.
+    /// Before a look-up: tells the resolver what has changed, if it is time to check.
     pub(super) fn refresh(&mut self, now: Instant, resolver: &mut Resolver) {
         if self.next <= now {
             self.look(now, resolver);
         }
     }
 
-    /// Reads them again whether they look changed or not.
+    /// Reads them again, whether they look changed or not.
     pub(super) fn reload(&mut self, now: Instant, resolver: &mut Resolver) {
         self.conf.iter_mut().chain([&mut self.hosts]).for_each(|file| file.stamp = None);
         self.look(now, resolver);
@@ -91,10 +92,10 @@ impl ResolverFiles {
 }
 
 impl Watched {
-    /// The text, if it is another than the last time. A file that is gone is most likely about to be
-    /// replaced: what it said holds meanwhile.
+    /// The text, if it has changed since the last time. A file that is gone is most likely about to
+    /// be replaced: until then what it said still holds.
     fn read_changed(&mut self) -> Option<String> {
-        // Not of a FIFO, which would keep us waiting.
+        // Not if it is a FIFO, which would keep us waiting.
         let metadata = fs::metadata(&self.path).ok().filter(Metadata::is_file)?;
         let stamp = (
             metadata.dev(),
@@ -114,12 +115,12 @@ impl Watched {
     fn read(&self) -> io::Result<String> {
         let mut text = Vec::new();
         File::open(&self.path)?.take(RESOLVER_FILE_BYTES).read_to_end(&mut text)?;
-        // A comment in another encoding spoils nothing but itself.
+        // A comment in another encoding spoils only itself.
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 }
 
-/// The number of an interface (if_nametoindex(3)). Any socket will do to ask for it.
+/// The number of an interface (if_nametoindex(3)). Any socket will do for asking.
 fn interface(name: &str) -> Option<u32> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
@@ -143,7 +144,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::time::Duration;
 
-    /// Whom a look-up asks first for what.
+    /// Whom a look-up asks first, and for what.
     fn asked(resolver: &mut Resolver, now: Instant, name: &str) -> (SocketAddr, String) {
         let LookupStart::Ask(mut lookup) = resolver.lookup(now, name, 1) else { panic!() };
         let Some(Action::SendUdp { server, bytes, .. }) = lookup.poll_action() else { panic!() };
@@ -179,7 +180,7 @@ mod tests {
         let known = resolver.lookup(now, "box", 1);
         assert!(matches!(known, LookupStart::Known(Ok(addrs)) if addrs.len() == 1));
 
-        // Replaced, as most programs do it; then gone.
+        // Replaced, as most programs do it; then deleted.
         let new = dir.path().join("new");
         fs::write(&new, "nameserver 192.0.2.53\n").unwrap();
         fs::rename(&new, &conf).unwrap();
@@ -191,7 +192,7 @@ mod tests {
         files.refresh(now + Duration::from_secs(5), &mut resolver);
         assert_eq!(asked(&mut resolver, now, "api").0, other);
 
-        // A hang-up signal waits for nothing.
+        // On a hang-up signal there is no waiting.
         fs::write(&conf, "nameserver 192.0.2.54\n").unwrap();
         files.reload(now, &mut resolver);
         assert_eq!(asked(&mut resolver, now, "api").0, "192.0.2.54:53".parse().unwrap());

@@ -1,7 +1,7 @@
 //! One connection to the service: plain, or TLS with a verified certificate.
 //!
-//! Sends what it is given as far as the kernel takes it, and hands on what comes. An end of the
-//! stream, clean or not, is an error here: the call knows whether that was the end of its answer.
+//! Sends what it is given as far as the kernel takes it, and passes on what it receives. An end of
+//! the stream, clean or not, is an error here: the call knows whether its answer was complete.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Over a stream that is connected. With TLS a handshake comes first.
+    /// Uses a stream that is already connected. With TLS a handshake comes first.
     pub(super) fn new(
         token: Token,
         stream: TcpStream,
@@ -41,7 +41,7 @@ impl Link {
         self.token
     }
 
-    /// Whether the peer is not verified yet.
+    /// Whether the peer has yet to be verified.
     pub(super) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
@@ -64,7 +64,7 @@ impl Link {
     /// Sends and receives as much as there is room and time for in one turn. The error says why the
     /// connection is over.
     pub(super) fn exchange(&mut self, mut receive: impl FnMut(&[u8])) -> Result<(), String> {
-        // A service that refuses early may have answered all the same.
+        // A service that refuses early may still have answered.
         let written = self.write();
         let mut bytes = [0; 8 * 1024];
         let mut left = LINK_BYTES_PER_TURN;
@@ -90,7 +90,7 @@ impl Link {
             };
             let state = tls.process_new_packets();
             if let Err(error) = state {
-                // The alert that says so is sent as far as that is possible at once.
+                // The alert about it is sent, as far as that is possible at once.
                 let _ = tls.write_tls(&mut self.stream);
                 return Err(format!("TLS: {}", verdict::explain(&error)));
             }

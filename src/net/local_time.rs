@@ -1,5 +1,5 @@
-//! The zone of the machine: what `TZ` says (tzset(3)), else /etc/localtime, else universal time. And the
-//! clock on its wall.
+//! The machine's time zone: what `TZ` says (tzset(3)), or else /etc/localtime, or else universal
+//! time. And its wall clock.
 //!
 //! Files are read once, at the start.
 
@@ -11,9 +11,9 @@ use tz::TimeZone;
 
 use crate::clock::Zone;
 
-/// What the machine's zone is without `TZ`; mostly a link to what it is called.
+/// The machine's zone without `TZ`; usually a link whose target gives the zone's name.
 const LOCAL: &str = "/etc/localtime";
-/// Where the zones are that have a name, in the path of each.
+/// Where the zone files are whose path gives the zone's name.
 const ZONES: &str = "zoneinfo/";
 
 /// The zone of this process.
@@ -43,7 +43,7 @@ fn local() -> Zone {
 pub(super) fn unix_secs() -> i64 {
     match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        // A clock that nobody has set.
+        // A clock that was never set.
         Err(_) => 0,
     }
 }

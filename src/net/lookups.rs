@@ -1,4 +1,4 @@
-//! The sockets of the resolver: carries out what look-ups (`dns`) ask for, over UDP and TCP.
+//! The sockets of the resolver: does what look-ups (`dns`) ask for, over UDP and TCP.
 //!
 //! Decides nothing about names and addresses, and never waits.
 
@@ -18,7 +18,7 @@ use crate::limits::QUERY_BYTES;
 pub(super) struct Query {
     id: QueryId,
     socket: QuerySocket,
-    /// Bytes that it may still bring: a server that goes on and on is one that fails.
+    /// Bytes that it may still receive: a server that goes on for ever counts as failing.
     left: usize,
 }
 
@@ -28,7 +28,7 @@ enum QuerySocket {
 }
 
 impl Outbound {
-    /// Goes on with a look-up. True if it came to something.
+    /// Continues a look-up. True if anything happened.
     pub(super) fn resolve(&mut self, now: Instant, active: &mut Active) -> bool {
         let Stage::Resolving(lookup, queries) = &mut active.stage else { return false };
         let mut failed = Vec::new();
@@ -67,7 +67,7 @@ impl Outbound {
     }
 
     fn query_udp(&mut self, server: SocketAddr, bytes: &[u8]) -> io::Result<QuerySocket> {
-        // Port 0: one at random, which a forger would have to guess (RFC 5452, section 9.2).
+        // Port 0: a random one, which a forger would have to guess (RFC 5452, section 9.2).
         let any: IpAddr = match server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -106,7 +106,7 @@ impl Outbound {
     }
 }
 
-/// Sends what a query over TCP has left to send, and hands on what came.
+/// Sends the rest of a query over TCP, and passes on what came.
 fn read_query(now: Instant, lookup: &mut Lookup, query: &mut Query) -> io::Result<()> {
     use std::io::{Read as _, Write as _};
     let mut bytes = [0; 4096];
@@ -146,7 +146,7 @@ fn read_query(now: Instant, lookup: &mut Lookup, query: &mut Query) -> io::Resul
     Ok(())
 }
 
-/// Takes what came off what may come; a small piece counts for more than it is.
+/// Subtracts what came from what may still come; a small piece counts as more than its size.
 fn spend(left: usize, n: usize) -> io::Result<usize> {
     left.checked_sub(n.max(512)).ok_or_else(|| ErrorKind::InvalidData.into())
 }

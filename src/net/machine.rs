@@ -1,18 +1,18 @@
-//! What the system says of memory: how much there is for this process, and how much it takes.
+//! What the system says about memory: how much this process may use, and how much it does use.
 //!
-//! Reads files of `/proc` and `/sys`, which no disk is behind; decides nothing.
+//! Reads files of `/proc` and `/sys`, which are not on any disk; decides nothing.
 
 use std::fs::read_to_string;
 use std::path::Path;
 
 use crate::limits::MIN_MEMORY_MB;
 
-/// What this process should take at most if nobody says, in bytes: half of the machine's memory or a
-/// third of what its control groups leave it, but not less than what can be set. `None` where the
-/// system does not say.
+/// The most that this process should use by default, in bytes: half of the machine's memory or a
+/// third of what its control groups allow, but not less than the lowest value that can be set.
+/// `None` where the system does not say.
 ///
-/// In a group what the kernel holds for its sockets counts, too: about as much as clients who read
-/// nothing make the server hold.
+/// A control group also counts what the kernel holds for its sockets: about as much as the server
+/// holds for clients that read nothing.
 pub(super) fn default_ceiling() -> Option<usize> {
     default_ceiling_below(Path::new("/"))
 }
@@ -25,9 +25,9 @@ fn default_ceiling_below(root: &Path) -> Option<usize> {
     Some(usize::try_from(bytes).unwrap_or(usize::MAX).max(MIN_MEMORY_MB << 20))
 }
 
-/// The least `memory.max`, in bytes, of the control group of this process and of those around it
-/// (version 2; cgroups(7), and Documentation/admin-guide/cgroup-v2.rst of Linux). In a container the
-/// group is `/`, whose file says what the container may take.
+/// The smallest `memory.max`, in bytes, of this process's control group and those that contain it
+/// (version 2; cgroups(7), and Documentation/admin-guide/cgroup-v2.rst of Linux). In a container
+/// the group is `/`, whose file says how much the container may use.
 fn group_limit(root: &Path) -> Option<u64> {
     let groups = read_to_string(root.join("proc/self/cgroup")).ok()?;
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;

@@ -1,16 +1,15 @@
-//! The ceiling on memory: how near it the server is, and what goes first when it is reached.
+//! The memory ceiling: how near the server is to it, and what goes first when it is reached.
 //!
-//! What is counted is every byte that the program has allocated, whatever for: unsent output,
-//! histories, unfinished lines, TLS, passwords, questions. So nothing can be forgotten, and what is
-//! freed counts at once; the resident memory that the system shows follows only slowly.
+//! Every byte that the program has allocated is counted, whatever it is for: unsent output,
+//! histories, unfinished lines, TLS, passwords, questions. So nothing can be overlooked, and freed
+//! memory counts as free at once; the resident memory that the system shows follows only slowly.
 //!
-//! There are two marks. From the lower one on, nothing is taken on that can be done without
-//! (newcomers, lobbies, prompts, questions), and the lobbies that remember most forget half of it
-//! every second; if that does not help within ten seconds, those go whose output or unfinished
-//! lines take the place of newcomers. At the higher mark something goes at once, first that of
-//! which there is most and which has stood still for longest: slow readers, for whom much is held;
-//! if they are not enough, more of what lobbies remember; and if that is not enough, all the
-//! others.
+//! There are two marks. Above the lower one nothing dispensable is taken on (newcomers, lobbies,
+//! prompts, questions), and the lobbies that remember most forget half of it every second. If that
+//! does not help within ten seconds, connections are closed whose output or unfinished lines take
+//! the place of newcomers. At the higher mark something goes at once, starting with whatever is
+//! largest and has stood still for longest: first slow readers, for whom much is held; if that is
+//! not enough, more of what lobbies remember; and if that is still not enough, everybody else.
 
 use std::time::{Duration, Instant};
 
@@ -23,12 +22,12 @@ use crate::limits::{
     FORGET_HALF_INTERVAL, GIVE_BACK_DELAY, LONG_STOOD, MUCH_HELD, PROGRAM_BYTES, SOME_HELD,
 };
 
-/// What the program knows of its allocator, which the library cannot ask.
+/// What the program knows about its allocator and the library cannot ask.
 #[derive(Debug, Clone, Copy)]
 pub struct Heap {
     /// How many bytes are allocated.
     pub allocated: fn() -> usize,
-    /// Gives memory that is free back to the system.
+    /// Gives free memory back to the system.
     pub give_back: fn(),
 }
 
@@ -42,15 +41,16 @@ pub(super) struct Memory {
     short_since: Option<Instant>,
     /// When lobbies forget next; `None` unless memory is short.
     forget_half: Option<Instant>,
-    /// Connections that were closed to make room, and that the operator was not told of.
+    /// Connections closed to make room that the operator has not been told about yet.
     closed: usize,
 }
 
 impl Memory {
-    /// With a ceiling of so many resident bytes; `None` for none.
+    /// With a ceiling of this many resident bytes; `None` for no ceiling.
     pub(super) fn new(heap: Heap, ceiling: Option<usize>) -> Self {
-        // An allocator takes more than is asked for: for its own tables, for rounding up, and above
-        // all for holes. glibc took half as much again where output of all sizes came and went.
+        // An allocator takes more than it is asked for: for its own tables, for rounding up, and
+        // above all because of holes. glibc took half as much again when output of all sizes came
+        // and went.
         let room = ceiling.map_or(usize::MAX, |bytes| bytes.saturating_sub(PROGRAM_BYTES));
         let high_mark = room / 8 * 5;
         Self {
@@ -68,7 +68,7 @@ impl Memory {
         (self.heap.allocated)()
     }
 
-    /// Whether newcomers have to wait, as it is now: several come in one turn.
+    /// Whether newcomers have to wait, judged at this moment: several come in one turn.
     pub(super) fn is_short(&self) -> bool {
         self.short_since.is_some() || self.allocated() >= self.low_mark
     }
@@ -82,7 +82,7 @@ impl Memory {
         self.forget_half
     }
 
-    /// Bytes below which memory is not short any more: an eighth below the low mark.
+    /// The number of bytes below which memory is no longer short: an eighth below the low mark.
     fn no_longer_short(&self) -> usize {
         self.low_mark / 8 * 7
     }
@@ -102,8 +102,8 @@ impl Memory {
 /// What is held for one connection.
 #[derive(Debug)]
 struct Holder {
-    /// How much for how long: what stands still weighs more than what is on its way. Of those that
-    /// weigh the same the latest to come goes first.
+    /// How much for how long: what stands still weighs more than what is moving. Among equals, the
+    /// latest to come goes first.
     weight: (u128, u32),
     stood: Duration,
     /// Bytes.
@@ -112,7 +112,7 @@ struct Holder {
 }
 
 impl Server {
-    /// Looks at the lower mark, once a turn. Memory stays short until an eighth below it is free.
+    /// Checks the lower mark, once a turn. Memory stays short until an eighth below it is free.
     pub(super) fn look_at_memory(&mut self, now: Instant) {
         if self.memory.forget_half.is_some_and(|at| at <= now) {
             self.chat.forget_half(now);
@@ -156,7 +156,8 @@ impl Server {
         self.give_back.get_or_insert(now + GIVE_BACK_DELAY);
     }
 
-    /// Closes those for whom something is held that others could use, until memory is not short.
+    /// Closes connections for which something is held that others could use, until memory is not
+    /// short.
     fn make_room_for_newcomers(&mut self, now: Instant) {
         let mut holders = self.holders(now);
         let stands = |one: &Holder| one.held >= SOME_HELD && one.stood >= LONG_STOOD;
@@ -164,7 +165,7 @@ impl Server {
         self.close_until(now, self.memory.no_longer_short(), &mut holders, |_| true);
     }
 
-    /// Closes the last of these, as long as they should go and so many bytes are allocated.
+    /// Closes the last of these, for as long as they should go and this many bytes are allocated.
     fn close_until(
         &mut self,
         now: Instant,
@@ -180,7 +181,8 @@ impl Server {
         }
     }
 
-    /// Everybody, in the order of their weight; those for whom much is held behind all others.
+    /// All connections in the order of their weight; those for which much is held come after all
+    /// others.
     fn holders(&self, now: Instant) -> Vec<Holder> {
         let conns = self.conns.iter().filter(|(_, conn)| conn.state != State::Closed);
         let mut holders: Vec<_> = conns

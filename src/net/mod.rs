@@ -1,13 +1,13 @@
 //! The sockets and the loop around the chat.
 //!
 //! Moves bytes, keeps readiness, closes things, and reads the clock; decides nothing about chat.
-//! `server` is the loop, `conn` one client's life, `accept` and `admission` how clients come in,
-//! `transport` what a connection speaks below its lines, with `tls` and its `certificate`, and
-//! `text_on_tls` what those hear who do not speak that. `memory` is the ceiling on what all of them
-//! hold, `machine` what the system says of that, `probe` looks whether somebody is still there, `local_time`
-//! is the clock on its wall.
-//! `outbound`, `dial`, `link` and `lookups` are the sockets of the assistant and the resolver, `files`
-//! what that reads, `service` the way to a service manager.
+//! `server` is the loop, `conn` the life of one client, `accept` and `admission` how clients come
+//! in, `transport` what a connection speaks below its lines, with `tls` and its `certificate`;
+//! `text_on_tls` is for clients that do not speak TLS where they should. `memory` is the ceiling on
+//! what all of them hold, `machine` what the system says about memory, `probe` checks whether
+//! somebody is still there, and `local_time` is the wall clock. `outbound`, `dial`, `link` and
+//! `lookups` are the sockets of the assistant and the resolver, `files` is what the resolver reads,
+//! and `service` the way to a service manager.
 
 mod accept;
 mod admission;

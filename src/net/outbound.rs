@@ -1,11 +1,11 @@
 //! The sockets of the assistant and of the resolver.
 //!
-//! Carries out what calls (`gemini`) ask for: a look-up (`lookups`), a connection to the first address
+//! Does what calls (`gemini`) ask for: a look-up (`lookups`), a connection to the first address
 //! that answers (`dial`), TLS with verified certificates, requests and responses (`link`). Decides
 //! nothing about questions and answers.
 //!
 //! Every socket has a token that no other has or had, so that stale events find nobody. There are a
-//! few dozen sockets at most, and they are looked for one by one.
+//! few dozen sockets at most, and they are searched one by one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,10 +30,10 @@ use crate::id::{ConnId, tagged_token};
 use crate::limits::{ASKS_AT_ONCE, IDLE_LINK_TIMEOUT};
 use crate::tunnel::Proxy;
 
-/// The reserved token value of all sockets in here; each has another number above it.
+/// The reserved token value of all sockets in here; each has a different number above it.
 const OUTBOUND: usize = 8;
 
-/// What comes of a question, for the chat.
+/// News about a question, for the chat.
 #[derive(Debug)]
 pub(super) enum Said {
     Line(String),
@@ -41,12 +41,12 @@ pub(super) enum Said {
     Failed(AskError),
 }
 
-/// Everything that goes out.
+/// All outgoing connections.
 pub(super) struct Outbound {
     pub(super) url: BaseUrl,
     path: String,
     key: Secret,
-    /// What connections go through.
+    /// The proxy that connections go through.
     pub(super) proxy: Option<Proxy>,
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     pub(super) resolver: Resolver,
@@ -58,11 +58,11 @@ pub(super) struct Outbound {
     /// Connections kept for the next call, until then.
     idle: Vec<(Link, Instant)>,
     said: VecDeque<(AskId, Said)>,
-    /// Something happened to a socket since the last turn.
+    /// Whether something happened to a socket since the last turn.
     woken: bool,
 }
 
-/// A call and its way to a connection.
+/// A call and how far its connection is.
 pub(super) struct Active {
     ask: AskId,
     pub(super) call: Call,
@@ -70,17 +70,17 @@ pub(super) struct Active {
 }
 
 pub(super) enum Stage {
-    /// It has not asked for a connection, or has had one.
+    /// It has not asked for a connection yet, or no longer needs one.
     Nothing,
     Resolving(Box<Lookup>, Vec<Query>),
     Connecting(Connecting),
-    /// Connected to the proxy, which is asked for the rest of the way.
+    /// Connected to the proxy, which is being asked for a tunnel.
     Tunnelling(Box<Tunnelling>),
-    /// Connected, and verified when the handshake is done; until when that may take.
+    /// Connected; verified when the handshake is done, which has until this time.
     Open(Link, Instant),
 }
 
-/// What the assistant's settings come to, before anything is opened.
+/// What the assistant's settings amount to, before anything is opened.
 pub(super) struct Assistant {
     gemini: Gemini,
     key: Secret,
@@ -132,7 +132,7 @@ impl Assistant {
 }
 
 impl Outbound {
-    /// Begins a call with this body.
+    /// Starts a call with this body.
     pub(super) fn ask(&mut self, now: Instant, ask: AskId, body: &[u8]) {
         let mut request = head(&self.url, &self.path, &self.key, body.len());
         request.extend_from_slice(body);
@@ -146,7 +146,7 @@ impl Outbound {
         self.files.reload(now, &mut self.resolver);
     }
 
-    /// Forgets a call, with its sockets.
+    /// Forgets a call and its sockets.
     pub(super) fn stop(&mut self, ask: AskId) {
         self.calls.retain(|active| active.ask != ask);
     }
@@ -178,14 +178,14 @@ impl Outbound {
         calls.chain(self.idle.iter().map(|(_, until)| *until)).min()
     }
 
-    /// Whether this event is for a socket in here; if so it is taken notice of.
+    /// Whether this event is for a socket in here; if so, it is noted.
     pub(super) fn latch(&mut self, event: &Readiness) -> bool {
         let token = event.token();
         if ConnId::slot_of_token(token.0) != ConnId::slot_of_token(tagged_token(OUTBOUND, 0)) {
             return false;
         }
         self.woken = true;
-        // A kept connection has nothing to say but its end.
+        // A kept connection has nothing to say except that it ends.
         self.idle.retain(|(link, _)| link.token() != token);
         for active in &mut self.calls {
             if let Stage::Open(link, _) = &mut active.stage
@@ -197,7 +197,7 @@ impl Outbound {
         true
     }
 
-    /// Goes on with everything after events or time.
+    /// Continues with everything after events or the passing of time.
     pub(super) fn handle(&mut self, now: Instant) {
         let due = self.poll_timeout().is_some_and(|due| due <= now);
         if !std::mem::take(&mut self.woken) && !due && !self.is_busy() {
@@ -225,8 +225,8 @@ impl Outbound {
         }
     }
 
-    /// Does what a call asks for and what its sockets are ready for, until neither goes on. False
-    /// if the call has ended.
+    /// Does what a call asks for and what its sockets are ready for, until neither makes progress.
+    /// False if the call has ended.
     fn advance(&mut self, now: Instant, active: &mut Active) -> bool {
         loop {
             while let Some(action) = active.call.poll_action() {
@@ -263,7 +263,7 @@ impl Outbound {
         }
     }
 
-    /// A kept connection, or the beginning of the way to a fresh one.
+    /// A kept connection, or the start of the way to a fresh one.
     fn open(&mut self, now: Instant, active: &mut Active, fresh: bool) {
         if !fresh && let Some((link, _)) = self.idle.pop() {
             active.stage = Stage::Open(link, now);
@@ -279,7 +279,7 @@ impl Outbound {
 
     fn keep(&mut self, now: Instant, active: &mut Active) {
         let stage = std::mem::replace(&mut active.stage, Stage::Nothing);
-        // One with something left to read has come to its end, or says what nobody asked for.
+        // One with something to read has ended, or sends what nobody asked for.
         if let Stage::Open(link, _) = stage
             && self.idle.len() < ASKS_AT_ONCE
             && !link.is_busy()
@@ -288,7 +288,7 @@ impl Outbound {
         }
     }
 
-    /// What is connected to: the proxy, if there is one, which looks the service's name up itself.
+    /// What to connect to: the proxy, if there is one, which looks up the service's name itself.
     pub(super) fn next_hop(&self) -> (&str, u16) {
         match &self.proxy {
             Some(proxy) => (&proxy.host, proxy.port),
@@ -305,7 +305,7 @@ impl Outbound {
 
 // ---- Exchanges -------------------------------------------------------------------------------
 
-/// Goes on with the handshake, or sends and receives. True if something happened.
+/// Continues the handshake, or sends and receives. True if something happened.
 fn exchange(now: Instant, active: &mut Active) -> bool {
     let Stage::Open(link, until) = &mut active.stage else { return false };
     let was_handshaking = link.is_handshaking();
@@ -335,12 +335,12 @@ fn exchange(now: Instant, active: &mut Active) -> bool {
         active.call.handle_closed(now, &error);
         return true;
     }
-    // What is left beyond the budget of this turn is the next one's.
+    // What exceeds the budget of this turn is left for the next one.
     happened && !link.is_busy()
 }
 
-/// Random bits for query ids and pauses. Without any there are guessable ones; the checks of what
-/// comes back still hold then.
+/// Random bits for query ids and pauses. If none can be had, guessable ones are used; the checks on
+/// what comes back still hold then.
 fn entropy() -> u64 {
     getrandom::u64().unwrap_or(0)
 }

@@ -1,11 +1,11 @@
-//! The loop: one thread, one poll, everything else in turn.
+//! The loop: one thread, one poll, and everything else in turn.
 //!
-//! One turn: poll, latch readiness, accept, serve what is ready within its budget, fire due timers,
-//! send everything that this turn produced, then a slice of password work, then free what is closed.
-//! Passwords come after the sending, so that no message waits for a slice.
+//! One turn: poll, latch readiness, accept, serve what is ready within its budget, fire timers that
+//! are due, send everything that this turn produced, then do a slice of password work, then free
+//! what was closed. Passwords come after the sending, so that no message waits for a slice.
 //!
-//! `now` is read once a turn; password slices and the length of a turn are measured on top of that.
-//! What a turn does for one connection is in `clients`.
+//! `now` is read once a turn; only password slices and the length of a turn are measured
+//! separately. What a turn does for one connection is in `clients`.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IsTerminal as _};
@@ -43,7 +43,7 @@ use crate::rate::Connections;
 use crate::refusal::RefusalLog;
 use crate::timers::Timers;
 
-/// What is wrong with a passed socket for TLS where nothing else is.
+/// What is wrong with a passed TLS socket, if nothing else is.
 const NO_PAIR: &str = "the one named tls needs CHAT_TLS_CERT and CHAT_TLS_KEY";
 
 const SIGNALS: Token = Token(reserved_token(0));
@@ -51,7 +51,7 @@ const SIGNALS: Token = Token(reserved_token(0));
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// Everybody was told, and had time to receive it.
+    /// Everybody was told, and had time to read it.
     Gracefully,
     /// A second signal asked for an end at once.
     AtOnce,
@@ -65,11 +65,12 @@ pub struct Server {
     pub(super) certificate: Option<Certificate>,
     outbound: Option<Outbound>,
     manager: Manager,
-    /// In boxes, so that whoever stays in a late slot does not keep the room of all before them.
+    /// Boxed, so that a client in a late slot does not keep room for all those before it.
     pub(super) conns: Slab<Box<Conn>>,
-    /// The most connections there were since memory was last given back.
+    /// The most connections there have been since memory was last given back.
     pub(super) most_conns: usize,
-    /// When that is done again: some time after a crowd has gone, when nobody remembers it.
+    /// When that is done again: some time after a crowd has gone, when nothing remembers it any
+    /// more.
     pub(super) give_back: Option<Instant>,
     pub(super) outboxes: Outboxes,
     pub(super) chat: Chat,
@@ -77,7 +78,7 @@ pub struct Server {
     pub(super) timers: Timers<ConnId>,
     /// Connections with input to serve, each at most once.
     pub(super) ready: VecDeque<ConnId>,
-    /// Connections that can be written to again, or are to be closed behind their output.
+    /// Connections that can be written to again, or are to be closed after their output.
     pub(super) to_flush: VecDeque<ConnId>,
     /// Connections whose slots are freed at the end of the turn.
     pub(super) closed: Vec<ConnId>,
@@ -85,14 +86,14 @@ pub struct Server {
     pub(super) scratch: Vec<u8>,
     /// Open connections by address.
     pub(super) by_address: Connections,
-    /// Turned-away connections that are still closing.
+    /// Turned-away connections that are still being closed.
     pub(super) refusals: usize,
     pub(super) refusal_log: RefusalLog,
     pub(super) probes: Probes,
     pub(super) generation: u32,
     pub(super) limits: Limits,
     pub(super) memory: Memory,
-    /// As it was at the start, but for what can change meanwhile.
+    /// The settings as they were at the start, except for those that can change meanwhile.
     pub(super) config: Config,
     /// Started from a terminal.
     had_terminal: bool,
@@ -101,7 +102,7 @@ pub struct Server {
     longest_turn: Duration,
 }
 
-/// What the settings come to on this machine, before anything is opened.
+/// What the settings amount to on this machine, before anything is opened.
 #[derive(Debug)]
 pub struct Plan {
     /// Where to listen; true: for TLS.
@@ -134,7 +135,7 @@ impl Plan {
         Self::with(config, addrs, certificate)
     }
 
-    /// The same with sockets that are there already, instead of addresses.
+    /// The same with sockets that exist already, instead of addresses.
     fn for_passed(config: &Config, sockets: &Sockets) -> Result<Self, StartError> {
         let certificate = if sockets.iter().any(|one| one.1) {
             let none = || StartError::Passed(NO_PAIR.to_owned());
@@ -162,7 +163,7 @@ impl Plan {
         Ok(Self { addrs, certificate, assistant, max_connections, memory })
     }
 
-    /// Where to listen for TLS, or for plain lines, as the start-up lines show it.
+    /// The addresses for TLS, or for plain lines, as the start-up lines show them.
     pub fn addrs(&self, tls: bool) -> impl Iterator<Item = String> {
         self.addrs.iter().filter(move |one| one.1 == tls).map(|one| accept::display(one.0))
     }
@@ -173,7 +174,7 @@ impl Plan {
         self.assistant.is_some()
     }
 
-    /// How many bytes of memory the server may take, if that has a ceiling.
+    /// How many bytes of memory the server may use, if there is a ceiling.
     #[must_use]
     pub fn memory(&self) -> Option<usize> {
         self.memory
@@ -186,7 +187,7 @@ impl Plan {
     }
 }
 
-/// The settings that the loop itself goes by.
+/// The settings that the loop itself uses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) max_connections: usize,
@@ -197,12 +198,11 @@ pub(super) struct Limits {
 }
 
 impl Server {
-    /// Makes a [`Plan`], takes the signals and listens, or takes the sockets that a service manager
-    /// passed. Nobody is let in before [`Server::run`].
+    /// Makes a [`Plan`], sets up the signals and listens, or uses the sockets that a service
+    /// manager passed. Nobody is let in before [`Server::run`].
     ///
-    /// # Errors
-    /// Those of the plan; an address cannot be listened on, a passed socket is of no use, or the
-    /// system lacks something.
+    /// As for the plan; also if an address cannot be listened on, a passed socket is unusable, or
+    /// the system lacks something.
     pub fn bind(config: &Config, heap: Heap) -> Result<Self, StartError> {
         let passed = service::passed_sockets()?;
         let mut chat = Chat::new(config.chat.clone());
@@ -273,7 +273,7 @@ impl Server {
         self.outbound.is_some()
     }
 
-    /// What the zone is called that times are shown in.
+    /// The name of the time zone in which times are shown.
     #[must_use]
     pub fn zone_name(&self) -> &str {
         self.chat.zone().name()
@@ -369,8 +369,9 @@ impl Server {
         Some(next.saturating_duration_since(now))
     }
 
-    /// Serves everybody who was ready when this turn began, but few handshakes: each costs as much
-    /// as hundreds of messages. While much of what was said is still to be sent nobody says more.
+    /// Serves everybody who was ready when this turn began, but only a few handshakes: each costs
+    /// as much as hundreds of messages. While much of what was said is still unsent, nobody may say
+    /// more.
     fn serve_ready(&mut self, now: Instant) {
         let mut handshakes = HANDSHAKES_PER_TURN;
         let end = read_clock() + SERVE_TIME;
@@ -391,7 +392,7 @@ impl Server {
         }
     }
 
-    /// Whether so much was said that it has to be sent before more is.
+    /// Whether so much has been said that it has to be sent before anybody says more.
     fn has_to_send_first(&self) -> bool {
         self.outboxes.is_full() && (self.outboxes.has_news() || !self.to_flush.is_empty())
     }
@@ -416,7 +417,7 @@ impl Server {
 
     // ---- What the chat asks for ----------------------------------------------------------------
 
-    /// Hands an event to the chat and does what it asks for.
+    /// Hands an event to the chat and does what the chat asks for.
     pub(super) fn tell_chat(&mut self, now: Instant, event: Event<'_>) {
         self.chat.handle(now, event, &mut self.outboxes);
         self.drain_requests(now);
@@ -455,7 +456,7 @@ impl Server {
         }
     }
 
-    /// Goes on with the assistant's calls, and tells the chat what came of them.
+    /// Continues the assistant's calls, and tells the chat what came of them.
     fn go_outbound(&mut self, now: Instant) {
         let Some(outbound) = &mut self.outbound else { return };
         outbound.handle(now);
@@ -484,7 +485,7 @@ impl Server {
         }
     }
 
-    /// Does rounds of password work, for longer if the turn has been long.
+    /// Does rounds of password work; the longer the turn was, the more.
     fn work_on_passwords(&mut self, now: Instant) {
         let clock = read_clock();
         let share = clock.duration_since(now) / PASSWORD_SHARE;
@@ -523,14 +524,14 @@ impl Server {
 
     fn take_signals(&mut self, now: Instant) -> Option<Ended> {
         let mut ended = None;
-        // Two that come together are one wish.
+        // Two that arrive together count as one.
         let was_ending = self.shutdown.is_some();
         let pending: Vec<i32> = self.signals.pending().collect();
         for signal in pending {
             match signal {
                 SIGUSR1 => self.log_state(),
                 SIGHUP if !self.had_terminal || has_terminal() => self.reload(now),
-                // Its terminal was closed, which the system says and the shell may say again.
+                // Its terminal was closed, which the system reports and the shell may report again.
                 SIGHUP if self.shutdown.is_some() => {}
                 _ if was_ending => {
                     log::warn!("second signal: ending at once");
@@ -543,8 +544,8 @@ impl Server {
         ended
     }
 
-    /// Reads again what can change while the server runs: the certificate, for the connections to
-    /// come, and who may connect, for those that are there, too. Opens the log's file again.
+    /// Reads again what can change while the server runs: the certificate, for new connections, and
+    /// who may connect, which also affects existing connections. Reopens the log file.
     fn reload(&mut self, now: Instant) {
         self.manager.reloading();
         match logging::reopen() {
@@ -558,7 +559,7 @@ impl Server {
             Some(Err(error)) => log::error!("the old certificate stays in use - {error}"),
         }
         match Config::load(&self.config.directory) {
-            // Gone by mistake, more likely than not, and with it perhaps all who are denied.
+            // Probably gone by mistake, and with it perhaps the list of those who are denied.
             Ok(config) if self.config.has_file && !config.has_file => {
                 log::error!(
                     "the old settings stay in use - there is no .env any more; an empty one lifts \
@@ -618,15 +619,15 @@ impl Server {
         self.longest_turn = Duration::ZERO;
     }
 
-    /// The connection of this id, if it is still that one.
+    /// The connection with this id, if it is still the same one.
     pub(super) fn conn(&mut self, id: ConnId) -> Option<&mut Conn> {
         let conn = self.conns.get_mut(id.slot())?;
         (conn.id == id && conn.state != State::Closed).then_some(conn)
     }
 }
 
-/// Whether somebody may see what is written, or stop it with a key. A terminal that was closed is
-/// none any more.
+/// Whether somebody may see what is written, or stop it with a key. A terminal that was closed no
+/// longer counts as one.
 fn has_terminal() -> bool {
     io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
 }

@@ -1,9 +1,9 @@
-//! The service manager's side of the server: the sockets it passed (sd_listen_fds(3)), and what it
+//! The service manager's side of the server: the sockets it passes (sd_listen_fds(3)), and what it
 //! is told (sd_notify(3)). The protocols are systemd's, but others speak them as well.
 //!
-//! Owns the socket to the manager. Never waits for the manager, never fails for its sake after the
-//! start, and does nothing where there is none. The environment is read once, at start, and what is
-//! meant for another process is ignored.
+//! Owns the socket to the manager. Never waits for the manager, never fails because of it after the
+//! start, and does nothing where there is none. The environment is read once, at start, and
+//! anything meant for another process is ignored.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -48,21 +48,21 @@ pub(super) fn passed_sockets() -> Result<Sockets, StartError> {
     passed.into_iter().map(adopt).collect()
 }
 
-/// The service manager, as the loop sees it.
+/// The service manager, as seen by the loop.
 #[derive(Debug)]
 pub(super) struct Manager {
     /// A socket of our own, and where the manager listens.
     socket: Option<(Socket, SockAddr)>,
-    /// How often the manager is told that the loop turns, and when it is next.
+    /// How often the manager is told that the loop is running, and when it is told next.
     watchdog: Option<(Duration, Instant)>,
-    /// The latest state that there was no room for, and when it is tried again.
+    /// The latest state for which there was no room, and when it is tried again.
     owed: Option<(&'static str, Instant)>,
-    /// The log has a line about a failure; one is enough.
+    /// Whether the log has a line about a failure; one is enough.
     logged: bool,
 }
 
 impl Manager {
-    /// The one that the environment names, if it does.
+    /// The manager that the environment names, if any.
     pub(super) fn from_env(now: Instant) -> Self {
         let mut manager = Self { socket: None, watchdog: None, owed: None, logged: false };
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
@@ -73,7 +73,7 @@ impl Manager {
                 manager.socket = Some(socket);
                 let own = number("WATCHDOG_PID").is_none_or(|pid: u32| pid == process::id());
                 let usec = number("WATCHDOG_USEC").filter(|usec| own && *usec > 0);
-                // Half of it leaves room for one turn that takes long (sd_watchdog_enabled(3)).
+                // Half of the interval leaves room for one long turn (sd_watchdog_enabled(3)).
                 manager.watchdog = usec.map(|usec| (Duration::from_micros(usec) / 2, now));
             }
             Err(e) => manager.log(&e),
@@ -86,7 +86,7 @@ impl Manager {
         self.tell(now, "READY=1");
     }
 
-    /// Settings are being read again; [`Manager::ready`] is to follow.
+    /// Settings are being read again; [`Manager::ready`] has to follow.
     pub(super) fn reloading(&mut self) {
         if self.socket.is_some() {
             let time = clock_gettime(ClockId::Monotonic);
@@ -95,7 +95,7 @@ impl Manager {
         }
     }
 
-    /// The end has begun.
+    /// The shutdown has started.
     pub(super) fn stopping(&mut self, now: Instant) {
         self.tell(now, "STOPPING=1");
     }
@@ -106,7 +106,7 @@ impl Manager {
         watchdog.into_iter().chain(self.owed.map(|(_, at)| at)).min()
     }
 
-    /// Tells what is due: that the loop turns, and for how many connections.
+    /// Reports what is due: that the loop is running, and the number of connections.
     pub(super) fn handle_timeout(&mut self, now: Instant, connections: usize) {
         if let Some((state, _)) = self.owed.take_if(|(_, at)| *at <= now) {
             self.tell(now, state);
@@ -119,7 +119,7 @@ impl Manager {
         }
     }
 
-    /// Sends a state, at once or as soon as there is room. It takes the place of an older one.
+    /// Sends a state, at once or as soon as there is room. It replaces an older one.
     fn tell(&mut self, now: Instant, state: &'static str) {
         let sent = self.send(state);
         self.owed = (!sent).then_some((state, now + NOTIFY_RETRY));
@@ -144,8 +144,8 @@ impl Manager {
     }
 }
 
-/// A socket that never waits, and the manager's address: a path, or after an `@` a name in Linux's
-/// abstract namespace. It is not connected, so that a manager that comes back is found again.
+/// A socket that never waits, and the manager's address: a path, or, after an `@`, a name in
+/// Linux's abstract namespace. It is not connected, so a manager that comes back is found again.
 fn connect(name: &OsStr) -> io::Result<(Socket, SockAddr)> {
     let manager = match name.as_bytes() {
         [b'/', ..] => SockAddr::unix(name)?,

@@ -1,9 +1,9 @@
-//! Those who do not speak TLS on the TLS port: one readable line of what to do instead, and a
-//! close.
+//! Clients that do not speak TLS on the TLS port: one readable line that says what to do instead,
+//! and a close.
 //!
-//! They are known by their first bytes, or by having none: who speaks TLS speaks first. It is a
-//! mistake and no refusal, so that nobody is banned for it. What a proxy asks for itself is left
-//! alone.
+//! They are recognised by their first bytes, or by not sending any: a TLS client speaks first. It
+//! is a mistake and not a refusal, so that nobody is banned for it. A proxy's connections for
+//! itself are left alone.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ impl Server {
         let Some(conn) = self.conn(id) else { return };
         let ip = conn.peer.ip();
         match protocol {
-            // As on the plain port: it is the operator who has to hear of it.
+            // As on the plain port: the operator has to know about it.
             Some(Protocol::Proxy) => {
                 self.refusal_log.note(now, ip, format_args!("{} instead of chat", Protocol::Proxy));
             }
@@ -33,8 +33,8 @@ impl Server {
         self.advise(now, id, protocol);
     }
 
-    /// Nothing has come from this client for [`crate::limits::TLS_SILENCE`]. Somebody who tries
-    /// ports, or who waits to be greeted.
+    /// Nothing has come from this client for [`crate::limits::TLS_SILENCE`]: somebody who is trying
+    /// out ports, or a client that waits to be greeted.
     pub(super) fn break_silence(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
         if self.config.proxies.contains(conn.peer.ip()) {
@@ -47,7 +47,7 @@ impl Server {
     fn advise(&mut self, now: Instant, id: ConnId, protocol: Option<Protocol>) {
         let Some((tls, plain)) = self.commands(id) else { return };
         let advice = match plain {
-            // An SSH client is told in a packet with room for one of them.
+            // The packet for an SSH client has room for one of them.
             Some(plain) if protocol != Some(Protocol::Ssh) => format!("{tls} ({plain})"),
             _ => tls,
         };
@@ -56,12 +56,12 @@ impl Server {
         self.begin_close(now, id);
     }
 
-    /// How this client can connect: over TLS, and to the plain port if there is one where it is.
+    /// How this client can connect: over TLS, or to the plain port if there is one at this address.
     fn commands(&mut self, id: ConnId) -> Option<(String, Option<String>)> {
         const TLS: &str = "This port speaks TLS: openssl s_client -quiet -connect HOST:";
         let conn = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id)?;
         let peer = conn.peer;
-        // Behind a proxy the ports are the proxy's.
+        // Behind a proxy, clients see the proxy's ports.
         let Some((ours, _)) = conn.ends().filter(|(_, theirs)| {
             (theirs.ip().to_canonical(), theirs.port()) == (peer.ip(), peer.port())
         }) else {
@@ -76,8 +76,8 @@ impl Server {
         Some((format!("{TLS}{}", ours.port()), plain))
     }
 
-    /// Gives up a handshake, so that another one may begin: what this client is owed it gets in plain
-    /// text.
+    /// Gives up a handshake, so that another one may start: what this client is owed is sent in
+    /// plain text.
     pub(super) fn speak_plainly(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
         if conn.handshaking && conn.state != State::Closed {

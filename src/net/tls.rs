@@ -1,9 +1,9 @@
-//! TLS on one connection, over rustls's unbuffered API: it owns no socket and keeps no buffers when
-//! at rest, so that an idle connection costs little more than its keys.
+//! TLS on one connection, over rustls's unbuffered API: it owns no socket and keeps no buffers at
+//! rest, so that an idle connection costs little more than its keys.
 //!
-//! Bytes from the wire go in, plaintext comes out, and what is to be sent waits in `outgoing`, at
-//! most one record of the caller's and what rustls itself adds (handshake, tickets, alerts). The
-//! caller offers more only when that has left: the backlog is the outbox's, where it is counted.
+//! Bytes from the wire go in, plaintext comes out, and unsent bytes wait in `outgoing`: at most one
+//! record of the caller's, and what rustls itself adds (handshake, tickets, alerts). The caller
+//! offers more only when those have left: the backlog is the outbox's, where it is counted.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -14,33 +14,33 @@ use rustls::unbuffered::{
 };
 use rustls::{Error, ServerConfig};
 
-/// The plaintext of one record (RFC 8446, section 5.1), and so of one write.
+/// The plaintext of one record (RFC 8446, section 5.1), and therefore of one write.
 const MAX_PLAINTEXT: usize = 16 * 1024;
 
 /// More than a record adds to its plaintext: header, nonce, content type, tag (RFC 8446, section
-/// 5.2; RFC 5288, section 3). Where it is not enough rustls says so.
+/// 5.2; RFC 5288, section 3). If it is not enough, rustls says so.
 const RECORD_OVERHEAD: usize = 64;
 
 /// One connection's TLS.
 pub struct TlsSession {
     tls: UnbufferedServerConnection,
-    /// Received and not decrypted: part of a record. Empty at rest.
+    /// Received but not decrypted: part of a record. Empty at rest.
     incoming: Vec<u8>,
-    /// Decrypted and not taken yet. Empty at rest.
+    /// Decrypted but not taken yet. Empty at rest.
     plaintext: Vec<u8>,
-    /// Encrypted and not sent yet. Empty at rest.
+    /// Encrypted but not sent yet. Empty at rest.
     outgoing: Vec<u8>,
-    /// How much of `outgoing` is sent.
+    /// How much of `outgoing` has been sent.
     sent: usize,
-    /// The peer has said close_notify.
+    /// The peer has sent close_notify.
     ended: bool,
-    /// We have said close_notify.
+    /// We have sent close_notify.
     closed: bool,
     /// What the peer did wrong; an alert about it is in `outgoing`.
     failed: Option<Error>,
 }
 
-/// The session is of no use any more; see [`TlsSession::failure`].
+/// The session cannot be used any more; see [`TlsSession::failure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Broken;
 
@@ -74,12 +74,12 @@ impl TlsSession {
         self.failed.is_none() && self.tls.is_handshaking()
     }
 
-    /// What the peer did wrong, if it did.
+    /// What the peer did wrong, if anything.
     pub fn failure(&self) -> Option<&Error> {
         self.failed.as_ref()
     }
 
-    /// Whether the peer has ended its direction, and all of it was taken.
+    /// Whether the peer has ended its direction, and everything it sent was taken.
     pub fn has_ended(&self) -> bool {
         self.ended && self.plaintext.is_empty()
     }
@@ -87,10 +87,10 @@ impl TlsSession {
     /// Takes bytes from the wire; after our close_notify they are dropped.
     ///
     /// # Errors
-    /// They are not what they should be. See [`TlsSession::failure`]; an alert is to be sent.
+    /// They are not valid. See [`TlsSession::failure`]; an alert has to be sent.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         if self.closed && self.failed.is_none() {
-            // An alert about them would come behind it, which rustls has an assertion against.
+            // An alert about them would come after it, and rustls has an assertion against that.
             return Ok(());
         }
         self.incoming.extend_from_slice(bytes);
@@ -109,8 +109,8 @@ impl TlsSession {
         n
     }
 
-    /// Encrypts from the front of these slices what fits into one record, and gives how much that
-    /// is. To be called only when nothing waits to be sent.
+    /// Encrypts as much from the front of these slices as fits into one record, and gives how much
+    /// that is. Only to be called when nothing is waiting to be sent.
     ///
     /// # Errors
     /// Nothing can be encrypted any more: the keys are used up, or the peer did something wrong.
@@ -124,7 +124,7 @@ impl TlsSession {
         Ok(data.len())
     }
 
-    /// Queues our close_notify, once. False if it was queued before, or cannot be any more.
+    /// Queues our close_notify, once. False if it was queued before, or no longer can be.
     pub fn close(&mut self) -> bool {
         if self.failed.is_some() || std::mem::replace(&mut self.closed, true) {
             return false;
@@ -132,17 +132,17 @@ impl TlsSession {
         self.process(Task::Close).is_ok()
     }
 
-    /// Bytes of memory that are held beside the keys.
+    /// Bytes of memory held in addition to the keys.
     pub fn held(&self) -> usize {
         [&self.incoming, &self.plaintext, &self.outgoing].iter().map(|bytes| bytes.capacity()).sum()
     }
 
-    /// What waits to be sent.
+    /// What is waiting to be sent.
     pub fn outgoing(&self) -> &[u8] {
         self.outgoing.get(self.sent..).unwrap_or_default()
     }
 
-    /// So much of it was sent.
+    /// Notes that this much of it was sent.
     pub fn advance(&mut self, n: usize) {
         self.sent += n;
         if self.sent >= self.outgoing.len() {
@@ -151,8 +151,8 @@ impl TlsSession {
         }
     }
 
-    /// Lets rustls work until it needs more from the wire or has done the task. Nothing is sent in
-    /// here, but everything is queued in the order it has to be sent in.
+    /// Lets rustls work until it needs more from the wire or has done the task. Nothing is sent
+    /// here, but everything is queued in the order in which it has to be sent.
     fn process(&mut self, mut task: Task<'_>) -> Result<(), Broken> {
         if self.failed.is_some() {
             return Err(Broken);
@@ -205,7 +205,7 @@ impl TlsSession {
             }
             self.incoming.drain(..discard.min(self.incoming.len()));
             // After an error there may be an alert to take out, but rustls must not be given input
-            // again, neither the same nor none: it panics over both (seen with 0.23.46).
+            // again, neither the same nor none: it panics in both cases (seen with 0.23.46).
             if done || (self.failed.is_some() && !self.tls.wants_write()) {
                 break;
             }
@@ -214,7 +214,7 @@ impl TlsSession {
             self.incoming = Vec::new();
         }
         if matches!(task, Task::Encrypt(_)) {
-            // Not done, so nothing of it may count as written.
+            // It was not done, so none of it may count as written.
             self.failed.get_or_insert(Error::EncryptError);
         }
         if self.failed.is_some() { Err(Broken) } else { Ok(()) }
@@ -229,7 +229,8 @@ fn size_wanted(error: EncryptError) -> Option<InsufficientSizeError> {
     }
 }
 
-/// Appends what `encode` writes, given this much room or, if that is too little, what it asks for.
+/// Appends what `encode` writes, with this much room or, if that is too little, as much as it asks
+/// for.
 fn append(
     out: &mut Vec<u8>,
     room: usize,

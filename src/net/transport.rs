@@ -1,7 +1,7 @@
 //! What a connection speaks below its lines: plain TCP, or TLS over it. The connection, the outbox
 //! and the chat do not know which.
 //!
-//! Never blocks and keeps no readiness: `WouldBlock` is handed up, and the connection remembers it.
+//! Never blocks and keeps no readiness: `WouldBlock` is passed up, and the connection remembers it.
 
 use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
@@ -22,11 +22,11 @@ pub(super) struct Transport {
     begun: bool,
 }
 
-/// What a read brought.
+/// The result of a read.
 pub(super) enum Read {
-    /// So many bytes of plaintext; 0 is the end of input.
+    /// This many bytes of plaintext; 0 is the end of input.
     Plaintext(usize),
-    /// So many bytes, the first ones, as they are: the peer does not speak TLS.
+    /// This many bytes, the first ones, unchanged: the peer does not speak TLS.
     NoTls(usize),
 }
 
@@ -36,28 +36,28 @@ impl Transport {
         Self { socket, tls, begun: false }
     }
 
-    /// The socket, to be registered, or drained of bytes that no longer matter.
+    /// The socket, to be registered, or to drain it of bytes that no longer matter.
     pub(super) fn socket(&mut self) -> &mut TcpStream {
         &mut self.socket
     }
 
-    /// Whether nothing can be said yet, nor heard.
+    /// Whether it is not yet possible to send or receive anything.
     pub(super) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
-    /// Whether TLS is to be spoken, and nothing has come from the peer yet.
+    /// Whether TLS is expected, and nothing has come from the peer yet.
     pub(super) fn is_silent(&self) -> bool {
         self.tls.is_some() && !self.begun
     }
 
-    /// What the peer did wrong below the lines.
+    /// What the peer did wrong at the TLS level.
     pub(super) fn failure(&self) -> Option<String> {
         Some(self.tls.as_ref()?.failure()?.to_string())
     }
 
-    /// Reads what there is. A handshake goes on in here, and what it has to say is pending
-    /// afterwards.
+    /// Reads what there is. This also advances a handshake; what the handshake has to send is
+    /// pending afterwards.
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<Read> {
         let Some(tls) = &mut self.tls else { return self.socket.read(into).map(Read::Plaintext) };
         loop {
@@ -71,7 +71,8 @@ impl Transport {
             let mut wire = [0; WIRE_READ];
             let n = self.socket.read(&mut wire)?;
             if n == 0 {
-                // No close_notify: as good as one for us, since lines have ends of their own.
+                // No close_notify: that is just as good for us, since lines have endings of their
+                // own.
                 return Ok(Read::Plaintext(0));
             }
             let wire = wire.get(..n).unwrap_or_default();
@@ -79,13 +80,13 @@ impl Transport {
                 into.iter_mut().zip(wire).for_each(|(to, from)| *to = *from);
                 return Ok(Read::NoTls(n.min(into.len())));
             }
-            // What came before something wrong is handed out first; the failure is said after it.
+            // Whatever came before the fault is handed out first; the failure is reported after it.
             let _ = tls.receive(wire);
         }
     }
 
-    /// Takes bytes that were read from the socket already, before it was this stream's turn. Gives
-    /// back those that are the peer's plaintext as it stands, or not TLS.
+    /// Takes bytes that were read from the socket before this stream was in charge of it. Gives
+    /// back those that are plaintext from the peer, or are not TLS.
     pub(super) fn give_back(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         let begins = !bytes.is_empty();
         match &mut self.tls {
@@ -96,14 +97,14 @@ impl Transport {
                 bytes
             }
             Some(tls) => {
-                // What is wrong with them the next read says.
+                // The next read reports what is wrong with them.
                 let _ = tls.receive(&bytes);
                 Vec::new()
             }
         }
     }
 
-    /// Whether bytes wait to be sent that the outbox does not know of.
+    /// Whether bytes are waiting to be sent that the outbox does not know about.
     pub(super) fn is_pending(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| !tls.outgoing().is_empty())
     }
@@ -116,8 +117,8 @@ impl Transport {
         Ok(n)
     }
 
-    /// Takes output from the front of these slices: as much as the kernel does, or one record, which
-    /// is pending then. To be called only when nothing is pending.
+    /// Takes output from the front of these slices: as much as the kernel does, or one record,
+    /// which is then pending. Only to be called when nothing is pending.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.tls {
             None => self.socket.write_vectored(slices),
@@ -125,22 +126,22 @@ impl Transport {
         }
     }
 
-    /// Bytes of memory that are held for the protocol's sake, but for what it needs at rest.
+    /// Bytes of memory held for the protocol, beyond what it needs at rest.
     pub(super) fn held(&self) -> usize {
         self.tls.as_ref().map_or(0, |tls| tls.held())
     }
 
-    /// Forgets the protocol: what is read and written from now on, if anything, is plain.
+    /// Forgets the protocol: whatever is read and written from now on is plain.
     pub(super) fn release(&mut self) {
         self.tls = None;
     }
 
-    /// Says the last word of the protocol, if it has one and it was not said: it is pending then.
+    /// Queues the closing message of the protocol, if it has one that was not sent yet.
     pub(super) fn close(&mut self) -> bool {
         self.tls.as_mut().is_some_and(|tls| tls.close())
     }
 
-    /// Ends our direction of the stream, behind everything sent.
+    /// Ends our direction of the stream, after everything that was sent.
     pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
         self.socket.shutdown(Shutdown::Write)
     }

@@ -1,10 +1,10 @@
 //! What is wrong with a certificate, in words, and the option of openssl that helps.
 //!
-//! Where rustls has words of its own that tell it, those are used. Owns no state.
+//! Where rustls's own words are clear enough, they are used. Owns no state.
 
 use rustls::{CertificateError, Error};
 
-/// Why a peer's certificate was not accepted, or what else TLS failed for.
+/// Why a peer's certificate was not accepted, or why else TLS failed.
 pub(super) fn explain(error: &Error) -> String {
     match (words(error), error) {
         (Some(words), _) => format!("invalid peer certificate: {words}"),
@@ -16,11 +16,11 @@ pub(super) fn explain(error: &Error) -> String {
     }
 }
 
-/// The faults that certificates have which somebody made, whoever presents them.
+/// Faults that self-made certificates often have, whoever presents them.
 pub(super) fn words(error: &Error) -> Option<&'static str> {
     let Error::InvalidCertificate(error) = error else { return None };
     let name = match error {
-        // What rustls hands on as it found it.
+        // Errors that rustls passes on unchanged.
         CertificateError::Other(other) => format!("{:?}", other.0),
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
             "NoNames".to_owned()
