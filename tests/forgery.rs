@@ -385,6 +385,26 @@ proptest! {
     }
 }
 
+/// A name is chosen by whoever bears it: `[LOBBY] Type-your-password has joined the lobby`.
+#[test]
+fn names_in_the_servers_lines_have_the_terminals_own_colour() {
+    const NAME: &str = "Type-your-password";
+    let mut stage = Stage::new();
+    let reader = stage.login("reader");
+    let other = stage.login(NAME);
+    for line in ["/msg reader hi", "/tag reader hi", "/ai why", "/create den x", "/join den"] {
+        stage.say(other, line);
+    }
+    let seen = String::from_utf8(stage.take(reader)).unwrap();
+    let told = seen.matches(NAME).count();
+    assert!(told >= 6, "{seen:?}");
+    let bold = format!("\x1b[1m{NAME}\x1b[0m");
+    // Behind the picture, above a message.
+    let said = seen.matches(&format!("\x1b[0m {bold} ")).count();
+    assert_eq!(seen.matches(&format!("\x1b[0m{bold}\x1b[3")).count(), told - said, "{seen:?}");
+    assert_eq!(said, 1, "{seen:?}");
+}
+
 /// Five hundred lines as people say them: code, logs, Markdown, chat, many scripts.
 const ORDINARY: &str = include_str!("forgery/ordinary.txt");
 

@@ -310,7 +310,8 @@ impl Chat {
                     self.assistant.give_back(now, *spent, budgets);
                 }
                 if current.shown.is_empty() {
-                    let line = render::lobby_line(format_args!("Rox could not answer {name}"));
+                    let line = format_args!("Rox could not answer {}", render::named(name));
+                    let line = render::lobby_line(line);
                     self.broadcast_but(*asker, at, &line, out);
                 } else {
                     self.broadcast(at, &render::notice(CUT_SHORT), out);
@@ -354,7 +355,8 @@ impl Chat {
         if !current.shown.is_empty() {
             self.broadcast(at, &render::notice(CUT_SHORT), out);
         }
-        let line = format_args!("{name} stopped the answer to {}", current.question.name);
+        let (name, asker) = (render::named(&name), render::named(&current.question.name));
+        let line = format_args!("{name} stopped the answer to {asker}");
         self.broadcast(at, &render::lobby_line(line), out);
         self.start_questions(now, out);
     }

@@ -114,6 +114,22 @@ pub(super) fn name_error(message: impl fmt::Display) -> Frame {
     Frame::new(format!("{RED}{message}{RESET}\n{NAME_PROMPT}"))
 }
 
+/// A name in a line of this colour. It has the terminal's own, as whatever people typed, so that nobody
+/// has the server say something by choosing a name: `Type-your-password has joined the lobby`.
+pub(super) struct Named<'a>(&'a str, &'static str);
+
+/// A name in a line from the lobby.
+pub(super) fn named(name: &str) -> Named<'_> {
+    Named(name, YELLOW)
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(name, color) = self;
+        write!(f, "{RESET}{BOLD}{name}{RESET}{color}")
+    }
+}
+
 /// A line from the lobby itself.
 pub(super) fn lobby_line(message: impl fmt::Display) -> Frame {
     Frame::new(format!("{YELLOW}[LOBBY] {message}{RESET}\n"))
@@ -254,6 +270,7 @@ impl fmt::Display for Age {
 
 /// A direct message, as one of the two sees it.
 pub(super) fn direct(from: &str, to: &str, text: &str) -> Frame {
+    let (from, to) = (Named(from, MAGENTA), Named(to, MAGENTA));
     told(MAGENTA, format_args!("[DM] {from} —» {to}"), text)
 }
 
@@ -267,19 +284,19 @@ fn told(color: &str, about: impl fmt::Display, text: &str) -> Frame {
 
 /// What a tagged user gets besides the message.
 pub(super) fn tagged_here(by: &str) -> Frame {
-    notice(format_args!("✦ {by} tagged you"))
+    notice(format_args!("✦ {} tagged you", named(by)))
 }
 
 /// What a tagged user gets who is elsewhere.
 pub(super) fn tagged_elsewhere(by: &str, lobby: &str, text: &str) -> Frame {
-    told(YELLOW, format_args!("✦ {by} tagged you in '{lobby}'"), text)
+    told(YELLOW, format_args!("✦ {} tagged you in '{}'", named(by), named(lobby)), text)
 }
 
 /// What a lobby sees of a question to the assistant.
 pub(super) fn question(asker: &str, text: &str) -> Frame {
-    let about = format!("[LOBBY] {asker} asked AI: ");
-    let mut out = Frame::new(format!("{YELLOW}{about}{RESET}"));
-    out.text(about.len(), text);
+    let column = "[LOBBY]  asked AI: ".len() + asker.len();
+    let mut out = Frame::new(format!("{YELLOW}[LOBBY] {} asked AI: {RESET}", named(asker)));
+    out.text(column, text);
     out.push_str("\n");
     out
 }
@@ -292,8 +309,9 @@ const _: () = assert!(ANSWER_COLUMNS + GUTTER_COLUMNS <= DEFAULT_COLUMNS as usiz
 /// A line of the assistant's answer, behind its gutter; the first one below whom it answers.
 pub(super) fn answer_line(first_to: Option<&str>, line: &str) -> Frame {
     // Nobody can type what it begins with.
-    let title = first_to
-        .map_or(String::new(), |asker| format!("{GREEN}[AI Response to {asker}] Rox:{RESET}\n"));
+    let title = first_to.map_or(String::new(), |asker| {
+        format!("{GREEN}[AI Response to {}] Rox:{RESET}\n", Named(asker, GREEN))
+    });
     let mut out = Frame::new(format!("{title}{GUTTER}"));
     out.text_behind(GUTTER_COLUMNS, GUTTER, line);
     out.push_str("\n");

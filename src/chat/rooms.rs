@@ -198,7 +198,7 @@ fn moved(names: &str, many: bool, way: Way) -> Frame {
         Way::Arrival => "joined",
         Way::Departure => "left",
     };
-    render::lobby_line(format_args!("{names} {have} {done} the lobby"))
+    render::lobby_line(format_args!("{} {have} {done} the lobby", render::named(names)))
 }
 
 // ---- Making and changing ---------------------------------------------------------------------

@@ -293,7 +293,8 @@ impl Chat {
         let Some(lobby) = self.lobbies.get_mut(at) else { return };
         lobby.prompt = prompt.map(Into::into);
         out.push(id, &render::success("AI prompt updated!"));
-        self.broadcast(at, &render::lobby_line(format_args!("{name} updated the AI prompt")), out);
+        let line = format_args!("{} updated the AI prompt", render::named(&name));
+        self.broadcast(at, &render::lobby_line(line), out);
     }
 }
 
