@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use memchr::memchr;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 use crate::wrap;
 
@@ -43,7 +44,7 @@ pub fn disarm(text: &str) -> Cow<'_, str> {
                 open -= 1;
                 out.push(')');
             }
-            '╰' if after.len() < no_arrow => match arrow(after) {
+            c if is_corner(c) && after.len() < no_arrow => match arrow(after) {
                 Ok(end) => {
                     out.push_str("->");
                     rest = end;
@@ -54,12 +55,16 @@ pub fn disarm(text: &str) -> Cow<'_, str> {
                 }
             },
             '─' | '━' => {
-                let after = after.trim_start_matches(['─', '━']);
-                match (rest.len() - after.len()) / '─'.len_utf8() {
+                let is_stroke = |c| matches!(c, '─' | '━');
+                let end = after.trim_start_matches(|c| is_stroke(c) || !is_drawn(c));
+                let strokes = after.get(..after.len() - end.len()).unwrap_or_default();
+                match strokes.chars().filter(|c| is_stroke(*c)).count() {
                     0 => out.push(c),
-                    more => out.extend(std::iter::repeat_n('-', more + 1)),
+                    more => {
+                        out.extend(std::iter::repeat_n('-', more + 1));
+                        rest = end;
+                    }
                 }
-                rest = after;
             }
             '✦' | '✧' => out.push('*'),
             '⚠' => {
@@ -80,20 +85,50 @@ pub fn disarm(text: &str) -> Cow<'_, str> {
 /// There is no arrow here. The error is the rest of the text from where one may begin at the
 /// earliest.
 fn arrow(text: &str) -> Result<&str, &str> {
-    let strokes = |c: char| matches!(c, '─' | '━' | '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
-    let nothing = |c: char| c == '╰' || c.is_whitespace() || !is_drawn(c);
+    let strokes = |c: char| {
+        matches!(
+            c,
+            '─' | '━' | '-' | '\u{2010}'
+                ..='\u{2015}'
+                    | '\u{2212}'
+                    | '⎯'
+                    | '⏤'
+                    | '╌'
+                    | '╍'
+                    | '┄'
+                    | '┅'
+                    | '┈'
+                    | '┉'
+                    | '╴'
+                    | '╶'
+                    | '﹘'
+                    | '﹣'
+                    | '－'
+        )
+    };
+    let nothing = |c: char| is_corner(c) || c.is_whitespace() || !is_drawn(c);
     let text = text.trim_start_matches(nothing);
     let behind = text.trim_start_matches(|c| strokes(c) || nothing(c));
     let drawn = behind.len() < text.len() && text.starts_with(strokes);
-    behind.strip_prefix(['>', '＞', '›', '→']).filter(|_| drawn).ok_or(behind)
+    let heads = ['>', '＞', '›', '→', '˃', 'ᐳ', '❯', '⟩', '〉', '≻', '➤', '►', '▶'];
+    behind.strip_prefix(heads).filter(|_| drawn).ok_or(behind)
+}
+
+/// Whether the arrow before a text could begin with this, or with what looks like it.
+fn is_corner(c: char) -> bool {
+    matches!(c, '╰' | '└' | '┗' | '╚' | '╘' | '╙' | '⎩' | '⎝' | '⎣')
 }
 
 fn is_opening(c: char) -> bool {
-    matches!(c, '[' | '［' | '⁅' | '【' | '〔' | '〚' | '⟦' | '❲')
+    let is_round = matches!(c, '(' | '（' | '{' | '｛');
+    let opens = |c: char| c.general_category() == GeneralCategory::OpenPunctuation;
+    matches!(c, '[' | '⎡' | '⎢' | '⎣') || !c.is_alphanumeric() && opens(c) && !is_round
 }
 
+/// Any kind of closing bracket: `[LOBBY)` is meant to deceive, too.
 fn is_closing(c: char) -> bool {
-    matches!(c, ']' | '］' | '⁆' | '】' | '〕' | '〛' | '⟧' | '❳')
+    let closes = |c: char| c.general_category() == GeneralCategory::ClosePunctuation;
+    matches!(c, ']' | ')' | '⎤' | '⎥' | '⎦') || !c.is_ascii() && !c.is_alphanumeric() && closes(c)
 }
 
 /// Whether the text after an opening bracket is a mark: by what is between the brackets, or by how
@@ -118,6 +153,9 @@ fn is_mark(text: &str) -> bool {
             return false;
         }
         inside.push(c);
+        if is_answer(&inside) {
+            return true;
+        }
     }
     inside == "ai"
 }
@@ -128,15 +166,23 @@ fn is_drawn(c: char) -> bool {
 }
 
 fn is_label(inside: &str) -> bool {
-    let plain: String = inside
-        .chars()
-        .map(|c| match c {
-            '0' => 'o',
-            '1' | 'i' | '|' => 'l',
-            c => c,
-        })
-        .collect();
-    matches!(&*plain, "lobby" | "dm" | "justnow")
+    matches!(&*one_shape(inside), "lobby" | "dm" | "justnow")
+}
+
+/// `[AI Response to`, with anything that looks like an I. Most other texts that begin with `[Al` are
+/// innocent.
+fn is_answer(inside: &str) -> bool {
+    inside.len() == "airesponse".len() && one_shape(inside) == "alresponse"
+}
+
+/// The text with characters that look alike made one, and without colons.
+fn one_shape(inside: &str) -> String {
+    let shape = |c: char| match c {
+        '0' => 'o',
+        '1' | 'i' | '|' => 'l',
+        c => c,
+    };
+    inside.chars().filter(|c| *c != ':').map(shape).collect()
 }
 
 /// `5sago`.
@@ -159,7 +205,7 @@ fn is_number(text: &str) -> bool {
 
 /// The lower-case ASCII character that this one looks like, as far as marks contain it: full-width
 /// forms, the mathematical alphabets, letters in circles and boxes, small capitals, and the
-/// Cyrillic and Greek letters that look the same.
+/// letters of other scripts that look the same.
 fn fold(c: char) -> char {
     let nth = |first: char, count: u32, c: char| {
         let n = (u32::from(c) - u32::from(first)) % count;
@@ -176,22 +222,24 @@ fn fold(c: char) -> char {
         '\u{1f150}'..='\u{1f169}' => nth('\u{1f150}', 26, c),
         '\u{1f170}'..='\u{1f189}' => nth('\u{1f170}', 26, c),
         '\u{1f1e6}'..='\u{1f1ff}' => nth('\u{1f1e6}', 26, c),
-        'А' | 'а' | 'Α' | 'α' | 'ᴀ' => 'a',
-        'В' | 'в' | 'Β' | 'ʙ' | 'Ь' | 'ь' => 'b',
-        'ԁ' | 'ᴅ' => 'd',
-        'ɡ' | 'ɢ' => 'g',
-        'І' | 'і' | 'Ι' | 'ι' | 'ɪ' | 'ı' | 'Ӏ' | 'ӏ' => 'i',
-        'Ј' | 'ј' | 'ᴊ' => 'j',
-        'ʟ' | 'Ⅼ' | 'ⅼ' => 'l',
-        'М' | 'м' | 'Μ' | 'ᴍ' | 'Ⅿ' => 'm',
-        'Ν' | 'ɴ' => 'n',
-        'О' | 'о' | 'Ο' | 'ο' | 'ᴏ' | 'Օ' => 'o',
-        'Ѕ' | 'ѕ' | 'ꜱ' => 's',
-        'Т' | 'т' | 'Τ' | 'τ' | 'ᴛ' => 't',
-        'ᴜ' | 'υ' => 'u',
-        'Ԝ' | 'ԝ' | 'ᴡ' => 'w',
-        'У' | 'у' | 'Υ' | 'ʏ' | 'Ү' | 'ү' => 'y',
-        '∶' | '׃' | '꞉' => ':',
+        'А' | 'а' | 'Α' | 'α' | 'ᴀ' | 'ꓮ' | 'Ꭺ' | 'ᗩ' | 'Ⲁ' | 'ⲁ' => 'a',
+        'В' | 'в' | 'Β' | 'ʙ' | 'Ь' | 'ь' | 'ꓐ' | 'Ᏼ' | 'ᗷ' | 'Ⲃ' | 'ⲃ' => 'b',
+        'ԁ' | 'ᴅ' | 'ꓓ' | 'Ꭰ' | 'ᗪ' | 'Ⅾ' | 'ⅾ' => 'd',
+        'ɡ' | 'ɢ' | 'ꓖ' | 'Ꮐ' | 'ց' => 'g',
+        'І' | 'і' | 'Ι' | 'ι' | 'ɪ' | 'ı' | 'Ӏ' | 'ӏ' | 'ꓲ' | 'Ꭵ' | 'Ⅰ' | 'ⅰ' | 'Ⲓ' | 'ⲓ' => {
+            'i'
+        }
+        'Ј' | 'ј' | 'ᴊ' | 'ꓙ' | 'Ꭻ' | 'ᒍ' => 'j',
+        'ʟ' | 'Ⅼ' | 'ⅼ' | 'ꓡ' | 'Ꮮ' | 'ᒪ' => 'l',
+        'М' | 'м' | 'Μ' | 'ᴍ' | 'Ⅿ' | 'ⅿ' | 'ꓟ' | 'Ꮇ' | 'ᗰ' | 'Ⲙ' | 'ⲙ' => 'm',
+        'Ν' | 'ɴ' | 'ꓠ' | 'ᑎ' | 'Ⲛ' | 'ⲛ' => 'n',
+        'О' | 'о' | 'Ο' | 'ο' | 'ᴏ' | 'Օ' | 'օ' | 'ꓳ' | 'Ⲟ' | 'ⲟ' => 'o',
+        'Ѕ' | 'ѕ' | 'ꜱ' | 'ꓢ' | 'Ꮪ' | 'ᔕ' => 's',
+        'Т' | 'т' | 'Τ' | 'τ' | 'ᴛ' | 'ꓔ' | 'Ꭲ' | 'Ⲧ' | 'ⲧ' => 't',
+        'ᴜ' | 'υ' | 'ꓴ' | 'ᑌ' | 'Ս' | 'ս' => 'u',
+        'Ԝ' | 'ԝ' | 'ᴡ' | 'ꓪ' | 'Ꮃ' => 'w',
+        'У' | 'у' | 'Υ' | 'ʏ' | 'Ү' | 'ү' | 'ꓬ' | 'Ⲩ' | 'ⲩ' => 'y',
+        '∶' | '׃' | '꞉' | 'ː' | '․' => ':',
         _ => c.to_ascii_lowercase(),
     }
 }
@@ -223,8 +271,13 @@ mod tests {
             ),
             ("[14:05] [2:05 pm] [14:05:33]", "(14:05) (2:05 pm) (14:05:33)"),
             ("[[LOBBY]]", "[(LOBBY)]"),
+            ("[LOBBY) ⦋LOBBY⦌ ⌈LOBBY⌉ ⎡DM⎤ 「DM」", "(LOBBY) (LOBBY) (LOBBY) (DM) (DM)"),
+            ("[LOBBY:] [ꓡꓳꓐꓐꓬ] [ᎠᎷ] [ⅮⅯ]", "(LOBBY:) (ꓡꓳꓐꓐꓬ) (ᎠᎷ) (ⅮⅯ)"),
+            ("[Al Response to bob] [A| response", "(Al Response to bob) (A| response"),
+            ("[14․05]", "(14․05)"),
             ("╰─> hi ╰ ─ ─> ╰→", "-> hi -> ╰→"),
-            ("── Thu 14:05 ──", "-- Thu 14:05 --"),
+            ("╰⎯> └─❯ ╰╌➤", "-> -> ->"),
+            ("── Thu 14:05 ─\u{200d}─", "-- Thu 14:05 --"),
             ("✦ ✧ ⚠\u{fe0f} ⚠", "* * ! !"),
             ("  │ answer ┃", "  | answer |"),
         ] {
@@ -251,7 +304,7 @@ mod tests {
         fn nothing_is_left_of_a_mark_and_doing_it_twice_changes_nothing(
             parts in proptest::collection::vec(prop_oneof![
                 "\\PC{0,3}",
-                "(\\[|［|【)( |\u{a0})?(lobby|DM|Ai|just now|3h ago|1:02)( |:)?(\\]|］|】)?",
+                "(\\[|［|【|⎡)( |\u{a0})?(lobby|DM|Ai|just now|3h ago|1:02)( |:)?(\\]|］|】|\\))?",
                 "[╰─━>✦✧⚠│┃\u{fe0f} -]{0,6}",
             ], 0..12)
         ) {
