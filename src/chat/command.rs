@@ -217,11 +217,13 @@ pub fn parse<'a>(line: &'a str, typed: &'a [u8]) -> Result<Command<'a>, CommandE
     (spec.parse)(rest.trim(), typed).ok_or(CommandError::Usage(spec.name, spec.args))
 }
 
-/// Whether a line with blanks before its first `/` is a command all the same: nobody is to tell a lobby
-/// its password for a blank too many.
+/// Whether a line with blanks before its first `/` is a command all the same, well spelt or nearly so:
+/// nobody is to tell a lobby its password because of a blank too many.
 #[must_use]
-pub fn is_known(line: &str) -> bool {
-    find(line.split(char::is_whitespace).next().unwrap_or(line)).is_some()
+pub fn is_meant(line: &str) -> bool {
+    let name = line.split(char::is_whitespace).next().unwrap_or(line);
+    let nearly = || Mistyped::name(name).nearest(COMMANDS.iter().map(|spec| spec.name)).is_some();
+    find(name).is_some() || nearly()
 }
 
 fn find(name: &str) -> Option<&'static Spec> {

@@ -305,5 +305,5 @@ fn command_in(line: &str) -> Option<&str> {
     if !command.starts_with('/') || line.starts_with("//") {
         return None;
     }
-    (command.len() == line.len() || command::is_known(command)).then_some(command)
+    (command.len() == line.len() || command::is_meant(command)).then_some(command)
 }

@@ -202,8 +202,12 @@ fn a_blank_before_a_command_does_not_tell_the_lobby_a_password() {
     let mut world = World::new();
     let (alice, bob) = (world.user("alice"), world.user("bob"));
     world.answers(alice, " /join den secret", &["Lobby does not exist: den."]);
+    let error = "Unknown command: /jion. Did you mean /join? Type /help for available commands.";
+    world.answers(alice, "  /jion den secret", &[error]);
     world.sees(bob, &[]);
     // What is no command is said as it stands.
-    world.say(alice, " /etc/passwd");
-    world.sees(bob, &["[@_@] alice [just now]", "  ╰─>  /etc/passwd"]);
+    for path in ["/etc/passwd", "/tmp", "/usr/bin", "/var", "/dev/null", "/me"] {
+        world.say(alice, &format!(" {path}"));
+        world.sees(bob, &["[@_@] alice [just now]", &format!("  ╰─>  {path}")]);
+    }
 }

@@ -39,14 +39,16 @@ pub fn only_shows(line: &str) -> bool {
     }
 }
 
-/// The command that a line is. With blanks before it, it is one only if it exists.
+/// The command that a line is. With blanks before it, it is one only if it exists, or nearly.
 pub fn command_in(line: &str) -> Option<&str> {
     let command = line.trim_start();
     let known = [
         "/help", "/users", "/lobbies", "/create", "/join", "/sp", "/msg", "/tag", "/ai", "/setai",
         "/color", "/width", "/quit",
     ];
-    let is_known = known.contains(&&*split(command).0.to_ascii_lowercase());
+    let name = split(command).0;
+    let is_known = known.contains(&&*name.to_ascii_lowercase())
+        || words::meant(name, name.len() / 3, &known).is_some();
     let said = line.starts_with("//") || (command != line && !is_known);
     Some(command).filter(|command| command.starts_with('/') && !said)
 }
