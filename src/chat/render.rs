@@ -153,7 +153,7 @@ pub(super) fn others_here(count: usize, names: &[&str]) -> Frame {
 pub(super) fn taken_for_password(lobby: &str, word: &[u8]) -> Frame {
     let word = text::clean(word);
     notice(format_args!(
-        "'{word}' was taken for the password; without one: /create {lobby} no-pass <desc>"
+        "'{word}' is the password. For a public lobby: /create {lobby} no-pass <desc>"
     ))
 }
 

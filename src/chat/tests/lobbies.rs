@@ -83,7 +83,7 @@ fn three_arguments_make_a_private_lobby() {
     world.answers(
         alice,
         "/create secret pw for the few",
-        &["'pw' was taken for the password; without one: /create secret no-pass <desc>", reply],
+        &["'pw' is the password. For a public lobby: /create secret no-pass <desc>", reply],
     );
     assert!(listed(&mut world, bob, "  Description: for the few"));
     let private = "Lobby 'secret' is private. Use /join secret <password>";
@@ -110,10 +110,7 @@ fn a_quoted_password_may_hold_spaces() {
     world.answers(
         alice,
         "/create den \"two  words\" a den",
-        &[
-            "'two  words' was taken for the password; without one: /create den no-pass <desc>",
-            reply,
-        ],
+        &["'two  words' is the password. For a public lobby: /create den no-pass <desc>", reply],
     );
     assert!(listed(&mut world, alice, "  Description: a den"));
     assert_eq!(world.answer(bob, "/join den \"two  words\"")[0], "Joined lobby 'den'");

@@ -214,7 +214,7 @@ impl Model {
                 self.tell(
                     who,
                     &format!(
-                        "'{password}' was taken for the password; without one: \
+                        "'{password}' is the password. For a public lobby: \
                          /create {name} no-pass <desc>\n"
                     ),
                 );
