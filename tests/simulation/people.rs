@@ -114,6 +114,7 @@ impl Script {
                     24..27 => go(world, who),
                     27..31 => read_otherwise(world, who),
                     31..36 => paste(self, world, who),
+                    36 if self.rules.messages_per_window == 0 => pour(self, world, who),
                     _ => self.say(world, who),
                 }
             }
@@ -385,6 +386,24 @@ fn paste(script: &mut Script, world: &mut World, who: Who) {
         }
         world.note(|| format!("{who} ends its input"));
         world.clients.get_mut(&who).unwrap().half_closed = true;
+    }
+    world.deliver(who, usize::MAX);
+}
+
+/// Says more than the queue of somebody who reads nothing takes, at the end little by little.
+fn pour(script: &mut Script, world: &mut World, who: Who) {
+    let reader = *world.rng.pick(&world.everybody());
+    world.note(|| format!("{reader} reads nothing, and {who} says much"));
+    world.clients.get_mut(&reader).unwrap().reads = Reads::Nothing;
+    let long = script.send_queue / 1000;
+    for n in 0..long + 30 {
+        if !world.can_type(who) {
+            return;
+        }
+        let words = script.words(&mut world.rng);
+        let text = if n < long { format!("{words} {}", "x".repeat(900)) } else { words };
+        let typed = script.typed(world, who, text);
+        world.type_in(who, typed);
     }
     world.deliver(who, usize::MAX);
 }
