@@ -1,7 +1,7 @@
 //! The sockets and the loop around the chat.
 //!
 //! Moves bytes, keeps readiness, closes things, and reads the clock; decides nothing about chat.
-//! `server` is the loop, `conn` the life of one client, `accept` and `admission` how clients come
+//! `server` is the loop, made from a `plan`, `conn` the life of one client, `accept` and `admission` how clients come
 //! in, `transport` what a connection speaks below its lines, with `tls` and its `certificate`;
 //! `text_on_tls` is for clients that do not speak TLS where they should. `memory` is the ceiling on
 //! what all of them hold, `machine` what the system says about memory, `probe` checks whether
@@ -22,6 +22,7 @@ mod lookups;
 mod machine;
 mod memory;
 mod outbound;
+mod plan;
 mod probe;
 mod server;
 mod service;
@@ -33,4 +34,5 @@ mod verdict;
 pub use accept::StartError;
 pub use certificate::CertificateError;
 pub use memory::Heap;
-pub use server::{Ended, Plan, Server};
+pub use plan::Plan;
+pub use server::{Ended, Server};

@@ -9,7 +9,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IsTerminal as _};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -17,13 +16,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 
-use super::accept::{self, Acceptor, Sockets, StartError};
+use super::accept::{self, Acceptor, StartError};
 use super::certificate::Certificate;
 use super::conn::{Conn, State};
 use super::local_time::{self, unix_secs};
-use super::machine::{default_ceiling, resident_kib};
+use super::machine::resident_kib;
 use super::memory::{Heap, Memory};
-use super::outbound::{Assistant, Outbound, Said};
+use super::outbound::{Outbound, Said};
+use super::plan::Plan;
 use super::probe::Probes;
 use super::service::{self, Manager};
 use crate::chat::assistant::Answer;
@@ -31,7 +31,7 @@ use crate::chat::{Chat, CloseReason, Event, Request};
 use crate::config::Config;
 use crate::count::count;
 use crate::gemini::Ending;
-use crate::id::{ConnId, MAX_SLOTS, reserved_token};
+use crate::id::{ConnId, reserved_token};
 use crate::limits::{
     ACCEPTS_PER_TURN, EVENTS_PER_TURN, HANDSHAKES_PER_TURN, PASSWORD_SHARE, PASSWORD_SLICE,
     READ_BUFFER_BYTES, SERVE_TIME, SHUTDOWN_TIMEOUT, input_pause_bytes,
@@ -42,9 +42,6 @@ use crate::password::{Job, Jobs, Outcome};
 use crate::rate::Connections;
 use crate::refusal::RefusalLog;
 use crate::timers::Timers;
-
-/// What is wrong with a passed TLS socket, if nothing else is.
-const NO_PAIR: &str = "the one named tls needs CHAT_TLS_CERT and CHAT_TLS_KEY";
 
 const SIGNALS: Token = Token(reserved_token(0));
 
@@ -100,91 +97,6 @@ pub struct Server {
     /// When the shutdown under way ends.
     shutdown: Option<Instant>,
     longest_turn: Duration,
-}
-
-/// What the settings amount to on this machine, before anything is opened.
-#[derive(Debug)]
-pub struct Plan {
-    /// Where to listen; true: for TLS.
-    addrs: Vec<(SocketAddr, bool)>,
-    certificate: Option<Certificate>,
-    assistant: Option<Assistant>,
-    max_connections: usize,
-    /// The ceiling on memory, in bytes.
-    memory: Option<usize>,
-}
-
-impl Plan {
-    /// Reads the certificate and raises the descriptor limit.
-    ///
-    /// # Errors
-    /// The certificate is no good, or there is nowhere to listen.
-    pub fn new(config: &Config) -> Result<Self, StartError> {
-        let certificate = match config.tls_listen {
-            Some(_) => Certificate::load(&config.tls).map_err(StartError::Certificate)?,
-            None => None,
-        };
-        let tls_addr = config.tls_listen.filter(|_| certificate.is_some());
-        let addrs: Vec<(SocketAddr, bool)> = [(config.listen, false), (tls_addr, true)]
-            .into_iter()
-            .filter_map(|(addr, tls)| Some((addr?, tls)))
-            .collect();
-        if addrs.is_empty() {
-            return Err(StartError::Nowhere);
-        }
-        Self::with(config, addrs, certificate)
-    }
-
-    /// The same with sockets that exist already, instead of addresses.
-    fn for_passed(config: &Config, sockets: &Sockets) -> Result<Self, StartError> {
-        let certificate = if sockets.iter().any(|one| one.1) {
-            let none = || StartError::Passed(NO_PAIR.to_owned());
-            let pair = Certificate::load(&config.tls).map_err(StartError::Certificate)?;
-            Some(pair.ok_or_else(none)?)
-        } else {
-            None
-        };
-        Self::with(config, Vec::new(), certificate)
-    }
-
-    fn with(
-        config: &Config,
-        addrs: Vec<(SocketAddr, bool)>,
-        certificate: Option<Certificate>,
-    ) -> Result<Self, StartError> {
-        let assistant = Assistant::new(&config.gemini)?;
-        let fit = accept::raise_descriptor_limit();
-        let max_connections = config.max_connections.unwrap_or(fit).min(MAX_SLOTS);
-        if max_connections > fit {
-            log::warn!("CHAT_MAX_CONNECTIONS is {max_connections}, but descriptors allow {fit}");
-        }
-        let memory =
-            config.memory_mb.map_or_else(default_ceiling, |mb| (mb > 0).then_some(mb << 20));
-        Ok(Self { addrs, certificate, assistant, max_connections, memory })
-    }
-
-    /// The addresses for TLS, or for plain lines, as the start-up lines show them.
-    pub fn addrs(&self, tls: bool) -> impl Iterator<Item = String> {
-        self.addrs.iter().filter(move |one| one.1 == tls).map(|one| accept::display(one.0))
-    }
-
-    /// Whether there is an assistant.
-    #[must_use]
-    pub fn has_assistant(&self) -> bool {
-        self.assistant.is_some()
-    }
-
-    /// How many bytes of memory the server may use, if there is a ceiling.
-    #[must_use]
-    pub fn memory(&self) -> Option<usize> {
-        self.memory
-    }
-
-    /// How many clients are let in at once.
-    #[must_use]
-    pub fn max_connections(&self) -> usize {
-        self.max_connections
-    }
 }
 
 /// The settings that the loop itself uses.
