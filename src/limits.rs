@@ -40,6 +40,8 @@ pub const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const PROBE_PROBES: u32 = 5;
 /// When the outcome is certain, and the shortest time between two such probes of one connection.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(6);
+/// For how long after a probe that was answered nobody is told again that the name may become free.
+pub const PROBE_TRUST: Duration = Duration::from_secs(60);
 /// Wrong answers to the name prompt before the connection is closed.
 pub const MAX_NAME_ERRORS: u8 = 5;
 
@@ -345,6 +347,7 @@ const _: () = {
 // A silent client is told so before the handshake times out.
 const _: () = assert!(TLS_SILENCE.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
 const _: () = assert!(PROBE_TIMEOUT.as_millis() < PROBE_INTERVAL.as_millis());
+const _: () = assert!(PROBE_INTERVAL.as_millis() < PROBE_TRUST.as_millis());
 // With the default bound a whole history can be replayed, colours included.
 const _: () = assert!(
     HISTORY_BYTES + HISTORY_MESSAGES * 128 <= max_reply_bytes(DEFAULT_SEND_QUEUE_BYTES) / 3 * 2

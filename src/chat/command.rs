@@ -192,8 +192,8 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "/width",
-        args: "<columns | off>",
-        help: "Say how wide your screen is, 20 to 500",
+        args: "<20 to 500 | off>",
+        help: "Say how many columns your screen has",
         parse: |rest, _| {
             if rest.eq_ignore_ascii_case("off") {
                 return Some(Command::Width(None));
@@ -388,7 +388,7 @@ mod tests {
         assert_eq!(parse("/width 45"), Ok(Command::Width(Some(45))));
         assert_eq!(parse("/width Off"), Ok(Command::Width(None)));
         for wrong in ["/width", "/width 19", "/width 501", "/width 99999", "/width -30"] {
-            let usage = Err(CommandError::Usage("/width", "<columns | off>"));
+            let usage = Err(CommandError::Usage("/width", "<20 to 500 | off>"));
             assert_eq!(parse(wrong), usage, "{wrong}");
         }
         assert_eq!(parse("/setai Default"), Ok(Command::SetPrompt(None)));

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::name::{self, NameError, What};
 use super::protocol::Protocol;
-use super::user::{Session, Stage, User};
+use super::user::{Probe, Session, Stage, User};
 use super::{Chat, CloseReason, Request, Timer, render};
 use crate::id::ConnId;
-use crate::limits::{MAX_NAME_ERRORS, PROBE_INTERVAL};
+use crate::limits::{MAX_NAME_ERRORS, PROBE_INTERVAL, PROBE_TRUST};
 use crate::line::Line;
 use crate::outbox::{Frame, Outboxes};
 use crate::rate::{AddrKey, wait_secs};
@@ -102,7 +102,7 @@ impl Chat {
     /// Somebody asks for the name of a user who is here. If they come from the user's own address,
     /// it may be the same person, whose old connection broke without the server having noticed.
     /// Then that connection is probed. Gives the seconds after which the name is free if nothing
-    /// answers.
+    /// answers, unless it has just answered.
     fn probe(
         &mut self,
         now: Instant,
@@ -115,14 +115,17 @@ impl Chat {
             return None;
         }
         let user = self.user_mut(holder)?;
-        let since = user.probed.map(|at| now.saturating_duration_since(at));
-        let elapsed = since.filter(|since| *since < PROBE_INTERVAL);
-        if elapsed.is_none() {
-            user.probed = Some(now);
+        let since = |probe: Probe| now.saturating_duration_since(probe.at);
+        let under_way = user.probed.filter(|probe| since(*probe) < PROBE_INTERVAL);
+        let probe = under_way.unwrap_or_else(|| {
+            let again = user.probed.is_some_and(|probe| since(probe) < PROBE_TRUST);
+            *user.probed.insert(Probe { at: now, again })
+        });
+        if under_way.is_none() {
             out.redraw_prompt(holder);
             self.requests.push_back(Request::Probe { id: holder });
         }
-        Some(wait_secs(PROBE_INTERVAL - elapsed.unwrap_or_default()))
+        (!probe.again).then(|| wait_secs(PROBE_INTERVAL - since(probe)))
     }
 
     fn name_error(&mut self, now: Instant, id: ConnId, error: NameError, out: &mut Outboxes) {

@@ -528,6 +528,7 @@ impl Chat {
         if self.sessions.get(id).is_none() {
             return;
         }
+        self.account_for_refused(id, out);
         if let Some(farewell) = farewell {
             out.push(id, farewell);
         }

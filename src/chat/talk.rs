@@ -95,7 +95,7 @@ impl Chat {
     }
 
     /// Tells a user how many lines were refused silently.
-    fn account_for_refused(&mut self, id: ConnId, out: &mut Outboxes) {
+    pub(super) fn account_for_refused(&mut self, id: ConnId, out: &mut Outboxes) {
         let Some(mut refused) = self.user_mut(id).and_then(|user| user.refused.take()) else {
             return;
         };

@@ -23,7 +23,7 @@ The commands, for whoever asks:
 /msg <user> <message> a direct message; /tag <user> <message> calls somebody
 /ai <question> asks you; /ai status; /ai stop ends an answer
 /setai <prompt | default> gives you another personality, by the lobby's creator only
-/color <on | off> colours; /width <columns | off> how wide the screen is; /quit leaves";
+/color <on | off> colours; /width <20 to 500 | off> how wide the screen is; /quit leaves";
 
 #[cfg(test)]
 mod tests {

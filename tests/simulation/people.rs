@@ -114,11 +114,17 @@ impl Script {
                     24..27 => go(world, who),
                     27..31 => read_otherwise(world, who),
                     31..36 => paste(self, world, who),
-                    36 if self.rules.messages_per_window == 0 => pour(self, world, who),
+                    36 if self.may_pour(world) => pour(self, world, who),
                     _ => self.say(world, who),
                 }
             }
         }
+    }
+
+    /// It takes long, and only where nothing limits how much is said.
+    fn may_pour(&self, world: &mut World) -> bool {
+        let is_short = self.send_queue < 100_000 && self.people < 50;
+        self.rules.messages_per_window == 0 && is_short && world.rng.once_in(3)
     }
 
     /// Everybody goes, one way or another, and all that is remembered is forgotten. Or the server

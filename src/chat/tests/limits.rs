@@ -163,6 +163,26 @@ fn what_only_shows_something_has_a_budget_of_its_own() {
 }
 
 #[test]
+fn who_leaves_is_told_of_refused_lines_first() {
+    for end in ["/quit", "the end of the input", "shutdown"] {
+        let mut world = World::with_rate_limit();
+        let alice = world.user("alice");
+        spend(&mut world, alice);
+        for _ in 0..4 {
+            world.say(alice, "hi");
+        }
+        world.clear();
+        match end {
+            "/quit" => world.say(alice, end),
+            "shutdown" => world.handle(Event::Shutdown),
+            _ => world.handle(Event::EndOfInput { id: alice }),
+        }
+        let seen = world.raw(alice);
+        assert!(seen.contains("⚠ 3 lines were not sent."), "{end}: {seen:?}");
+    }
+}
+
+#[test]
 fn refused_lines_do_not_count() {
     let mut world = World::with_rate_limit();
     let alice = world.user("alice");

@@ -143,8 +143,8 @@ struct Client {
     lobby: u32,
     /// When lines of it were refused of which it was not told all; the first one it was told of.
     refused: Vec<Duration>,
-    /// When it was last probed.
-    probed: Option<Duration>,
+    /// When it was last probed, and whether it had answered before within a minute.
+    probed: Option<(Duration, bool)>,
     waiting: Option<Waiting>,
     /// What it must receive and nobody has taken yet.
     owed: Vec<Piece>,
@@ -250,6 +250,7 @@ impl Model {
         match (line, command) {
             (Some(""), _) => {}
             (_, Some(command)) if is_quit(command) => {
+                self.tell_refused(who);
                 self.tell(who, "Disconnecting from server. Goodbye!\n");
                 self.close(who);
             }
@@ -265,6 +266,7 @@ impl Model {
     pub fn end_of_input(&mut self, now: Duration, who: Who) {
         self.now = now;
         if self.is_open(who) {
+            self.tell_refused(who);
             self.close(who);
         }
     }
@@ -283,6 +285,7 @@ impl Model {
         self.now = now;
         if self.is_open(who) {
             let named = self.name_of(who).is_some();
+            self.tell_refused(who);
             let farewell = "Your address is no longer allowed to connect. Goodbye!\n";
             self.tell(who, &format!("{}{farewell}", words::break_line(named)));
             self.close(who);
@@ -292,6 +295,9 @@ impl Model {
     /// Everybody is told, and nobody of anybody's departure.
     pub fn shutdown(&mut self, now: Duration) {
         self.now = now;
+        for who in self.clients.iter().map(|client| client.who).collect::<Vec<_>>() {
+            self.tell_refused(who);
+        }
         for client in self.clients.iter_mut().filter(|client| !client.closed) {
             let named = client.name.take().is_some();
             client.owe(&format!("{}Server is shutting down. Goodbye!\n", words::break_line(named)));
@@ -429,16 +435,19 @@ impl Model {
         if holder.place != place {
             return Some(words::TAKEN.to_owned());
         }
-        let probed = *holder.probed.get_or_insert(now);
-        let wait = if now == probed || now >= probed + PROBED_FOR {
-            holder.probed = Some(now);
-            self.probed.push(holder.who);
-            PROBED_FOR
-        } else {
-            probed + PROBED_FOR - now
+        let (probed, answered) = match holder.probed {
+            Some((at, answered)) if now < at + PROBED_FOR => (at, answered),
+            last => {
+                self.probed.push(holder.who);
+                (now, last.is_some_and(|(at, _)| now < at + MINUTE))
+            }
         };
-        let wait = words::seconds(words::secs_up(wait));
-        Some(format!("{} If it was you: try again in {wait}.", words::TAKEN))
+        holder.probed = Some((probed, answered));
+        let wait = words::seconds(words::secs_up(probed + PROBED_FOR - now));
+        Some(match answered {
+            true => words::TAKEN.to_owned(),
+            false => format!("{} If it was you: try again in {wait}.", words::TAKEN),
+        })
     }
 
     /// The server closes this client; what it is owed stays owed.

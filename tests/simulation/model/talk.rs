@@ -87,7 +87,7 @@ impl Model {
                     self.client_mut(who).columns = None;
                     self.tell(who, "Messages are no longer wrapped.\n");
                 }
-                _ => self.tell(who, "Usage: /width <columns | off>\n"),
+                _ => self.tell(who, "Usage: /width <20 to 500 | off>\n"),
             },
             _ => {
                 let meant = words::meant(name, name.len() / 2, &COMMANDS);
