@@ -689,7 +689,9 @@ fn compare(who: Who, client: &mut Client, laws: &mut Laws, lost: bool) {
         return;
     }
     let seen = client.screen.read(lost);
-    laws.seen(who, &seen);
+    // Of a word that was cut off at its end another one may be left.
+    let whole = if lost { seen.trim_end_matches(|c: char| c.is_alphanumeric()) } else { &seen };
+    laws.seen(who, whole);
     let mut rest = seen.as_str();
     while let Some(Owed { piece, lenient }) = client.owed.pop_front() {
         let after = match &piece {
