@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use cap::Cap;
-use mio_chat::chat::{self, render};
+use mio_chat::chat::{self, banner};
 use mio_chat::config::Config;
 use mio_chat::count::count;
 use mio_chat::logging;
@@ -183,7 +183,7 @@ fn start_banner() -> String {
     let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let is_dumb = env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
     let lines = ["A chat server for terminals", "rlwrap nc HOST PORT"];
-    render::banner(&lines, !(unwanted || is_dumb))
+    banner::banner(&lines, !(unwanted || is_dumb))
 }
 
 /// Whether TLS could be spoken if there were a certificate.

@@ -40,7 +40,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn bytes(&self) -> usize {
+    /// Bytes of what people see of it.
+    pub(super) fn bytes(&self) -> usize {
         let tagged = self.tagged.as_ref().map_or(0, |name| name.len());
         self.picture.len() + self.sender.len() + tagged + self.text.len()
     }
@@ -104,7 +105,9 @@ impl History {
     }
 
     /// Oldest first.
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub(super) fn iter(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = &Entry> + ExactSizeIterator + Clone {
         self.entries.iter()
     }
 

@@ -116,10 +116,11 @@ impl Chat {
         }
         let user = self.user_mut(holder)?;
         let since = |probe: Probe| now.saturating_duration_since(probe.at);
-        let under_way = user.probed.filter(|probe| since(*probe) < PROBE_INTERVAL);
+        let last = user.probed.as_deref().copied();
+        let under_way = last.filter(|probe| since(*probe) < PROBE_INTERVAL);
         let probe = under_way.unwrap_or_else(|| {
-            let again = user.probed.is_some_and(|probe| since(probe) < PROBE_TRUST);
-            *user.probed.insert(Probe { at: now, again })
+            let again = last.is_some_and(|probe| since(probe) < PROBE_TRUST);
+            **user.probed.insert(Box::new(Probe { at: now, again }))
         });
         if under_way.is_none() {
             out.redraw_prompt(holder);

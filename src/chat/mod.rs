@@ -13,6 +13,7 @@
 //! `assistant` the questions to Rox.
 
 pub mod assistant;
+pub mod banner;
 pub mod command;
 mod crowd;
 mod lobby;

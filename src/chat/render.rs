@@ -9,6 +9,7 @@
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
+use super::banner::banner;
 use super::command::COMMANDS;
 use super::lobby::{Entry, Lobby};
 use super::picture::PICTURES;
@@ -36,43 +37,6 @@ pub(super) const NAME_PROMPT: &str = "\x1b[36mEnter your username: \x1b[0m";
 /// What the prompt says in a lobby that is not `general`, without a newline.
 pub(super) fn prompt(lobby: &str) -> PromptText {
     format!("{CYAN}{lobby}> {RESET}").into_bytes().into()
-}
-
-/// The name in block letters, 62 columns.
-const LETTERS: [&str; 6] = [
-    "███╗   ███╗██╗ ██████╗        ██████╗██╗  ██╗ █████╗ ████████╗",
-    "████╗ ████║██║██╔═══██╗      ██╔════╝██║  ██║██╔══██╗╚══██╔══╝",
-    "██╔████╔██║██║██║   ██║█████╗██║     ███████║███████║   ██║   ",
-    "██║╚██╔╝██║██║██║   ██║╚════╝██║     ██╔══██║██╔══██║   ██║   ",
-    "██║ ╚═╝ ██║██║╚██████╔╝      ╚██████╗██║  ██║██║  ██║   ██║   ",
-    "╚═╝     ╚═╝╚═╝ ╚═════╝        ╚═════╝╚═╝  ╚═╝╚═╝  ╚═╝   ╚═╝   ",
-];
-
-/// Columns between the sides of the banner's box; the box has two more.
-const BOX_COLUMNS: usize = 68;
-
-/// The banner: a box of 70 columns, the name in block letters, and these lines below it; in colours
-/// or without.
-#[must_use]
-pub fn banner(lines: &[&str], colors: bool) -> String {
-    let [cyan, reset] = if colors { [CYAN, RESET] } else { [""; 2] };
-    let mut out = String::new();
-    let mut row = |color: &str, content: &str| {
-        let pad = BOX_COLUMNS.saturating_sub(text::width(content));
-        let (left, right) = (pad / 2, pad - pad / 2);
-        let _ = writeln!(
-            out,
-            "{cyan}║{reset}{:left$}{color}{content}{reset}{:right$}{cyan}║{reset}",
-            "", ""
-        );
-    };
-    row("", "");
-    LETTERS.iter().for_each(|letters| row(cyan, letters));
-    row("", "");
-    lines.iter().for_each(|line| row(cyan, line));
-    row("", "");
-    let bar = "═".repeat(BOX_COLUMNS);
-    format!("{cyan}╔{bar}╗{reset}\n{out}{cyan}╚{bar}╝{reset}\n")
 }
 
 /// What a newcomer gets at once.
@@ -219,37 +183,44 @@ pub(super) fn message(out: &mut Frame, entry: &Entry, age: Duration) {
     if let Some(clock) = entry.clock {
         let _ = writeln!(out, "{DIM}── {clock} ──{RESET}");
     }
-    let _ = write!(out, "{CYAN}{picture}{RESET} {BOLD}{sender}{RESET} ");
+    for part in [CYAN, picture, RESET, " ", BOLD, sender, RESET, " "] {
+        out.push_str(part);
+    }
     let _ = match &entry.tagged {
         Some(tagged) => write!(out, "{MAGENTA}@{tagged}{RESET}"),
         None => write!(out, "{DIM}[{}]{RESET}", Age(age)),
     };
-    let _ = write!(out, "\n  {CYAN}{ARROW}{RESET} ");
+    for part in ["\n  ", CYAN, ARROW, RESET, " "] {
+        out.push_str(part);
+    }
     out.text(ARROW_COLUMNS, text);
     out.push_str("\n");
 }
 
+/// At least as many bytes as [`message`] writes.
+fn message_bytes(entry: &Entry) -> usize {
+    const AROUND: usize = 58;
+    const CLOCK: usize = 32;
+    entry.bytes() + AROUND + entry.clock.map_or(0, |_| CLOCK)
+}
+
 /// A history, oldest first, as much of its end as fits into `max_bytes`; `None` if there is none.
 pub(super) fn history<'a>(
-    entries: impl DoubleEndedIterator<Item = &'a Entry>,
+    entries: impl DoubleEndedIterator<Item = &'a Entry> + ExactSizeIterator + Clone,
     now: Instant,
     max_bytes: usize,
 ) -> Option<Frame> {
     let mut bytes = 0;
-    let latest: Vec<_> = entries
-        .rev()
-        .map(|entry| {
-            let mut frame = Frame::default();
-            message(&mut frame, entry, now.saturating_duration_since(entry.at));
-            frame
-        })
-        .take_while(|message| {
-            bytes += message.len();
-            bytes <= max_bytes
-        })
-        .collect();
-    let mut history = Frame::default();
-    latest.iter().rev().for_each(|message| history.append(message));
+    let fits = |entry: &&Entry| {
+        bytes += message_bytes(entry);
+        bytes <= max_bytes
+    };
+    let count = entries.clone().rev().take_while(fits).count();
+    let mut history = Frame::with_capacity(bytes.min(max_bytes), count);
+    let older = entries.len() - count;
+    for entry in entries.skip(older) {
+        message(&mut history, entry, now.saturating_duration_since(entry.at));
+    }
     (!history.is_empty()).then_some(history)
 }
 
@@ -495,15 +466,6 @@ mod tests {
         ] {
             assert_eq!(Age(Duration::from_secs(secs)).to_string(), expected);
         }
-    }
-
-    #[test]
-    fn the_banner_is_a_box_of_70_columns() {
-        assert!(!banner(&["hello"], false).contains('\x1b'));
-        let banner = banner(&["hello"], true);
-        let plain: Vec<_> =
-            banner.lines().map(|line| line.replace(CYAN, "").replace(RESET, "")).collect();
-        assert!(plain.iter().all(|line| text::width(line) == 70), "{plain:#?}");
     }
 
     #[test]

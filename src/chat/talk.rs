@@ -72,7 +72,10 @@ impl Chat {
         let Some(user) = self.user_mut(id) else { return false };
         let accepted = match (looks, limit) {
             (_, 0) => Ok(()),
-            (true, _) => user.windows.looked.try_accept(now, LOOKS_PER_WINDOW, span),
+            (true, _) => {
+                let looked = user.windows.looked.get_or_insert_default();
+                looked.try_accept(now, LOOKS_PER_WINDOW, span)
+            }
             (false, _) => user.windows.said.try_accept(now, limit, span),
         };
         let Err(wait) = accepted else {

@@ -41,7 +41,7 @@ pub(super) struct User {
     /// Lines that came too soon, for as long as some of them may still have to be reported.
     pub(super) refused: Option<Box<Refused>>,
     /// The last probe of the connection, because somebody wanted this name.
-    pub(super) probed: Option<Probe>,
+    pub(super) probed: Option<Box<Probe>>,
     /// What continues when this user's password job is done.
     pub(super) waiting: Option<Box<Waiting>>,
 }
@@ -51,14 +51,14 @@ pub(super) struct User {
 pub(super) struct Windows {
     /// Lines that others may notice.
     pub(super) said: SlidingWindow,
-    /// Commands that only show something.
-    pub(super) looked: SlidingWindow,
+    /// Commands that only show something, which few people ever use.
+    pub(super) looked: Option<Box<SlidingWindow>>,
 }
 
 impl Windows {
     /// When the last line was accepted.
     pub(super) fn last(&self) -> Option<Instant> {
-        self.said.last().max(self.looked.last())
+        self.said.last().max(self.looked.as_ref().and_then(|looked| looked.last()))
     }
 }
 

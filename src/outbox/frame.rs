@@ -41,6 +41,12 @@ impl Frame {
         Self { bytes: text.into(), texts: Vec::new() }
     }
 
+    /// An empty frame with room for so many bytes, and for texts.
+    #[must_use]
+    pub fn with_capacity(bytes: usize, texts: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), texts: Vec::with_capacity(texts) }
+    }
+
     /// Appends what is not to be broken.
     pub fn push_str(&mut self, text: &str) {
         self.bytes.extend_from_slice(text.as_bytes());
@@ -58,17 +64,6 @@ impl Frame {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(text.as_bytes());
         self.texts.push(Text { start, end: self.bytes.len(), column, lead });
-    }
-
-    /// Appends another frame.
-    pub fn append(&mut self, other: &Self) {
-        let moved = self.bytes.len();
-        self.bytes.extend_from_slice(&other.bytes);
-        self.texts.extend(other.texts.iter().map(|text| Text {
-            start: text.start + moved,
-            end: text.end + moved,
-            ..text.clone()
-        }));
     }
 
     /// Its size in bytes, with colours, before anything is broken into rows.
