@@ -48,18 +48,47 @@ pub fn width(text: &str) -> usize {
 pub fn rows(text: &str, first: usize, room: usize) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     let mut first = Some(first);
+    let mut word = Word::default();
     std::iter::from_fn(move || {
         let text = rest?;
         let here = first.take().unwrap_or(room);
-        let (row, next) = row(text, here, here < room);
+        let (row, next) = row(text, here, here < room, &mut word);
         rest = next;
         Some(row)
     })
 }
 
+/// A word that takes more than one row, so that it is looked through once and not for each of them.
+#[derive(Default)]
+struct Word {
+    /// Bytes of the text that are left behind it; the text gets shorter with every row.
+    behind: Option<usize>,
+    is_ascii: bool,
+}
+
+impl Word {
+    /// Where the word ends with which `text` begins, and whether it is plain ASCII.
+    fn end(&mut self, text: &str) -> (usize, bool) {
+        if let Some(end) = self.behind.and_then(|behind| text.len().checked_sub(behind))
+            && end > 0
+        {
+            return (end, self.is_ascii);
+        }
+        let end = text.find(char::is_whitespace).unwrap_or(text.len());
+        self.behind = Some(text.len() - end);
+        self.is_ascii = cut(text, ..end).is_ascii();
+        (end, self.is_ascii)
+    }
+}
+
 /// The first row of a text, and what follows it, if anything. With `roomier`, the next row has more
 /// room than this one, so what does not fit here is better off there.
-fn row(text: &str, room: usize, roomier: bool) -> (&str, Option<&str>) {
+fn row<'a>(
+    text: &'a str,
+    room: usize,
+    roomier: bool,
+    word: &mut Word,
+) -> (&'a str, Option<&'a str>) {
     // Where the row may end, and where the next one then begins.
     let mut end: Option<(usize, usize)> = roomier.then_some((0, 0));
     let mut used = 0;
@@ -78,7 +107,7 @@ fn row(text: &str, room: usize, roomier: bool) -> (&str, Option<&str>) {
         if used > room && !c.is_whitespace() {
             return match end {
                 Some((end, next)) => (cut(text, ..end), Some(cut(text, next..))),
-                None => overlong(text, room),
+                None => overlong(text, room, word),
             };
         }
         before = c;
@@ -87,10 +116,10 @@ fn row(text: &str, room: usize, roomier: bool) -> (&str, Option<&str>) {
 }
 
 /// A row that begins with a word too long for it.
-fn overlong(text: &str, room: usize) -> (&str, Option<&str>) {
-    let word_end = text.find(char::is_whitespace).unwrap_or(text.len());
+fn overlong<'a>(text: &'a str, room: usize, word: &mut Word) -> (&'a str, Option<&'a str>) {
+    let (word_end, is_ascii) = word.end(text);
     let word = cut(text, ..word_end);
-    if word.is_ascii() {
+    if is_ascii {
         let next = cut(text, word_end..).trim_start();
         return (word, Some(next).filter(|next| !next.is_empty()));
     }
@@ -187,6 +216,21 @@ mod tests {
     fn a_first_row_without_room_is_left_to_the_next() {
         assert_eq!(rows("longer words", 3, 8).collect::<Vec<_>>(), ["", "longer", "words"]);
         assert_eq!(rows("a longer", 3, 8).collect::<Vec<_>>(), ["a", "longer"]);
+    }
+
+    /// Each row of a long word looked through all of the rest of it.
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn no_text_costs_more_than_its_length() {
+        for part in ["é", "𝐀", "日", "e\u{301}", "a", "é "] {
+            let text = part.repeat(40_000);
+            let took = (0..3).map(|_| {
+                let began = std::time::Instant::now();
+                assert!(rows(&text, 20, 20).count() > 0);
+                began.elapsed()
+            });
+            assert!(took.min().unwrap().as_millis() < 200, "{part:?}");
+        }
     }
 
     proptest! {
