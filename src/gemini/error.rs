@@ -20,6 +20,9 @@ use crate::text;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause(String);
 
+/// Characters of the service's words that are looked at.
+const LONGEST_WORDS: usize = 8 * 1024;
+
 impl Cause {
     /// From words of this server, or of a library.
     #[must_use]
@@ -31,12 +34,20 @@ impl Cause {
     #[must_use]
     pub fn without_key(words: &str, key: &Secret) -> Self {
         // Cleaned first, so that nothing is left to hide the key; shortened last, so that no half
-        // of it stays.
-        let words = text::clean(words.as_bytes());
-        match key.expose() {
-            "" => Self::new(&words),
-            key => Self::new(&words.replace(key, "(key)")),
+        // of it stays. Of a very long text only the beginning is looked at.
+        let key = key.expose();
+        let most = LONGEST_WORDS.max(4 * key.len());
+        let looked_at: String = words.chars().take(most).collect();
+        let mut cleaned = text::clean(looked_at.as_bytes()).into_owned();
+        if !key.is_empty() {
+            cleaned = cleaned.replace(key, "(key)");
         }
+        if looked_at.len() < words.len() {
+            // The key may have been cut in two.
+            let keep = text::chars(&cleaned).saturating_sub(key.len());
+            cleaned = cleaned.chars().take(keep).collect();
+        }
+        Self::new(&cleaned)
     }
 }
 

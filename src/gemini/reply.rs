@@ -77,13 +77,14 @@ pub fn pieces(json: &[u8], key: &Secret) -> Result<Vec<Piece>, AskError> {
         object => std::slice::from_ref(object),
     };
     let mut found = Vec::new();
+    let mut finished = false;
     for object in objects.iter().filter(|object| !object.is_null()) {
         let result = match object.is_object() {
             true => read(object, key, &mut found),
             false => Err(AskError::Unusable(Cause::new("no JSON object"))),
         };
-        // What comes after the end of an answer says nothing about it.
-        let finished = found.iter().any(|piece| matches!(piece, Piece::Finished(_)));
+        // What comes after the end of an answer can add to it, and cannot spoil it.
+        finished |= matches!(found.last(), Some(Piece::Finished(_)));
         if !finished {
             result?;
         }

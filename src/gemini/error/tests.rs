@@ -217,3 +217,16 @@ proptest! {
         }
     }
 }
+
+/// Cleaning takes away all but what the cut has left of a key at the end.
+#[test]
+fn no_half_of_a_key_stays_of_a_long_text() {
+    let key = Secret::new("S3cret-key-of-some-length".to_owned());
+    for at in 0..30 {
+        let words = format!("{}S3cret-key-of-some-length and more", "\u{200b}".repeat(8192 - at));
+        let cause = Cause::without_key(&words, &key).to_string();
+        assert!(!cause.contains("S3c"), "{at}: {cause:?}");
+    }
+    let long = format!("why {}", "∰".repeat(100_000));
+    assert!(Cause::without_key(&long, &key).to_string().starts_with("why ∰"));
+}
