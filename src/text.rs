@@ -139,6 +139,7 @@ impl Cleaner {
                 let many = if self.begun { 1 } else { 4 };
                 (0..many).for_each(|_| self.blank(' '));
             }
+            char::REPLACEMENT_CHARACTER => self.push_letter(c),
             '\u{200c}' if !self.joins(behind) => {}
             '\u{200c}' => self.push(c),
             // Beside a blank there is nothing to join or to draw otherwise.
@@ -184,6 +185,12 @@ impl Cleaner {
             self.blanks = 0;
             self.begun = true;
         }
+    }
+
+    /// A character that is known to take a column.
+    fn push_letter(&mut self, c: char) {
+        self.out.push(c);
+        (self.marks, self.blanks, self.begun) = (0, 0, true);
     }
 
     /// A blank of some kind. Many inside a text become one space; of many at its front most go.

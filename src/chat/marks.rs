@@ -22,7 +22,9 @@ pub fn disarm(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let harmless = |c: char| {
-        c.is_ascii() && c != '[' || c.is_alphanumeric() && !matches!(c, '\u{ff3b}' | '\u{ffe8}')
+        c.is_ascii() && c != '['
+            || c == char::REPLACEMENT_CHARACTER
+            || c.is_alphanumeric() && !matches!(c, '\u{ff3b}' | '\u{ffe8}')
     };
     let Some(first) = text.find(|c| !harmless(c)) else { return Cow::Borrowed(text) };
     let (before, mut rest) = text.split_at(first);
@@ -36,6 +38,7 @@ pub fn disarm(text: &str) -> Cow<'_, str> {
         let after = rest.get(c.len_utf8()..).unwrap_or_default();
         rest = after;
         match c {
+            char::REPLACEMENT_CHARACTER => out.push(c),
             _ if is_opening(c) && is_mark(after) => {
                 open += 1;
                 out.push('(');
