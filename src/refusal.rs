@@ -10,9 +10,17 @@ use std::time::{Duration, Instant};
 
 use crate::limits::REFUSALS_LOGGED_PER_SEC;
 
-/// What was logged in the current second.
+/// What was logged in the current second: refusals, and apart from them mistakes, so that nobody hides
+/// the ones behind many of the others.
 #[derive(Debug, Default)]
 pub struct RefusalLog {
+    refusals: PerSecond,
+    mistakes: PerSecond,
+}
+
+/// Lines of one kind.
+#[derive(Debug, Default)]
+struct PerSecond {
     second: Option<Instant>,
     logged: u32,
     left_out: u64,
@@ -21,19 +29,21 @@ pub struct RefusalLog {
 impl RefusalLog {
     /// Logs that this address was refused, unless there have been too many refusals lately.
     pub fn note(&mut self, now: Instant, addr: IpAddr, reason: impl fmt::Display) {
-        if self.may_log(now) {
+        if self.refusals.may_log(now) {
             log::warn!("refused {} - {reason}", addr.to_canonical());
         }
     }
 
     /// Logs that this address was turned away for a mistake that it should not be banned for, with
-    /// the same bound but in another form.
+    /// a bound of their own, and in another form.
     pub fn note_mistake(&mut self, now: Instant, addr: IpAddr, mistake: impl fmt::Display) {
-        if self.may_log(now) {
+        if self.mistakes.may_log(now) {
             log::info!("turned away {} - {mistake}", addr.to_canonical());
         }
     }
+}
 
+impl PerSecond {
     /// Counts one, and logs how many were left out. Gives whether to log this one.
     fn may_log(&mut self, now: Instant) -> bool {
         let (log, left_out) = self.count(now);
@@ -71,7 +81,7 @@ mod tests {
     #[test]
     fn a_flood_is_counted_and_told_later() {
         let start = Instant::now();
-        let mut log = RefusalLog::default();
+        let mut log = PerSecond::default();
         let logged = (0..500).filter(|_| log.count(start).0).count();
         assert_eq!(logged, 100);
         assert_eq!(log.count(start + Duration::from_secs(1)), (true, 400));
