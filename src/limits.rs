@@ -40,7 +40,7 @@ pub const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const PROBE_PROBES: u32 = 5;
 /// When the outcome is certain, and the shortest time between two such probes of one connection.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(6);
-/// For how long after a probe that was answered nobody is told again that the name may become free.
+/// How long a connection is believed to work that was probed and has answered.
 pub const PROBE_TRUST: Duration = Duration::from_secs(60);
 /// Wrong answers to the name prompt before the connection is closed.
 pub const MAX_NAME_ERRORS: u8 = 5;

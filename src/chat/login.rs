@@ -1,11 +1,11 @@
 //! The name prompt: how a connection becomes a user in `general`.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::name::{self, NameError, What};
 use super::protocol::Protocol;
-use super::user::{Probe, Session, Stage, User};
+use super::user::{Session, Stage, User};
 use super::{Chat, CloseReason, Request, Timer, render};
 use crate::id::ConnId;
 use crate::limits::{MAX_NAME_ERRORS, PROBE_INTERVAL, PROBE_TRUST};
@@ -115,18 +115,19 @@ impl Chat {
             return None;
         }
         let user = self.user_mut(holder)?;
-        let since = |probe: Probe| now.saturating_duration_since(probe.at);
-        let last = user.probed.as_deref().copied();
-        let under_way = last.filter(|probe| since(*probe) < PROBE_INTERVAL);
-        let probe = under_way.unwrap_or_else(|| {
-            let again = last.is_some_and(|probe| since(probe) < PROBE_TRUST);
-            **user.probed.insert(Box::new(Probe { at: now, again }))
-        });
-        if under_way.is_none() {
-            out.redraw_prompt(holder);
-            self.requests.push_back(Request::Probe { id: holder });
-        }
-        (!probe.again).then(|| wait_secs(PROBE_INTERVAL - since(probe)))
+        let since = user.probed.map(|at| now.saturating_duration_since(at));
+        let since = match since {
+            // It has answered, and is left in peace for a while.
+            Some(since) if (PROBE_INTERVAL..PROBE_TRUST).contains(&since) => return None,
+            Some(since) if since < PROBE_INTERVAL => since,
+            _ => {
+                user.probed = Some(now);
+                out.redraw_prompt(holder);
+                self.requests.push_back(Request::Probe { id: holder });
+                Duration::ZERO
+            }
+        };
+        Some(wait_secs(PROBE_INTERVAL - since))
     }
 
     fn name_error(&mut self, now: Instant, id: ConnId, error: NameError, out: &mut Outboxes) {

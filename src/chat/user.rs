@@ -40,8 +40,8 @@ pub(super) struct User {
     pub(super) last_line: Instant,
     /// Lines that came too soon, for as long as some of them may still have to be reported.
     pub(super) refused: Option<Box<Refused>>,
-    /// The last probe of the connection, because somebody wanted this name.
-    pub(super) probed: Option<Box<Probe>>,
+    /// When the connection was last probed, because somebody wanted this name.
+    pub(super) probed: Option<Instant>,
     /// What continues when this user's password job is done.
     pub(super) waiting: Option<Box<Waiting>>,
 }
@@ -60,15 +60,6 @@ impl Windows {
     pub(super) fn last(&self) -> Option<Instant> {
         self.said.last().max(self.looked.as_ref().and_then(|looked| looked.last()))
     }
-}
-
-/// A look whether a user's connection still works.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Probe {
-    /// When it began.
-    pub(super) at: Instant,
-    /// It had answered another one shortly before.
-    pub(super) again: bool,
 }
 
 /// Refused lines; the first of them was reported at once.

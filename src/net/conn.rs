@@ -194,6 +194,11 @@ impl Conn {
         self.transport.failure()
     }
 
+    /// Whether output stands still that the kernel did not take.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.state == State::Open && !self.handshaking && !self.writable
+    }
+
     /// Whether lines of this client may be handled now.
     pub(super) fn takes_lines(&self) -> bool {
         self.state == State::Open && !self.paused && !self.awaits_header()

@@ -29,10 +29,14 @@ impl Probes {
 }
 
 impl Server {
-    /// Gives a client [`PROBE_TIMEOUT`] to acknowledge something.
+    /// Gives a client [`PROBE_TIMEOUT`] to acknowledge something. One that reads nothing just now, and
+    /// whose kernel says so, is not gone: how long it may do that is decided elsewhere.
     pub(super) fn probe(&mut self, now: Instant, id: ConnId) {
         let is_sent_something = self.outboxes.unsent(id) > 0;
         let Some(conn) = self.conn(id) else { return };
+        if conn.is_stalled() {
+            return;
+        }
         let socket = SockRef::from(&*conn.socket());
         let set = if is_sent_something {
             // What is sent again and again without an answer (RFC 5482); here only Linux knows it.

@@ -143,8 +143,8 @@ struct Client {
     lobby: u32,
     /// When lines of it were refused of which it was not told all; the first one it was told of.
     refused: Vec<Duration>,
-    /// When it was last probed, and whether it had answered before within a minute.
-    probed: Option<(Duration, bool)>,
+    /// When it was last probed.
+    probed: Option<Duration>,
     waiting: Option<Waiting>,
     /// What it must receive and nobody has taken yet.
     owed: Vec<Piece>,
@@ -435,19 +435,19 @@ impl Model {
         if holder.place != place {
             return Some(words::TAKEN.to_owned());
         }
-        let (probed, answered) = match holder.probed {
-            Some((at, answered)) if now < at + PROBED_FOR => (at, answered),
-            last => {
+        let probed = match holder.probed {
+            Some(at) if now >= at + PROBED_FOR && now < at + MINUTE => {
+                return Some(words::TAKEN.to_owned());
+            }
+            Some(at) if now < at + MINUTE => at,
+            _ => {
                 self.probed.push(holder.who);
-                (now, last.is_some_and(|(at, _)| now < at + MINUTE))
+                now
             }
         };
-        holder.probed = Some((probed, answered));
+        holder.probed = Some(probed);
         let wait = words::seconds(words::secs_up(probed + PROBED_FOR - now));
-        Some(match answered {
-            true => words::TAKEN.to_owned(),
-            false => format!("{} If it was you: try again in {wait}.", words::TAKEN),
-        })
+        Some(format!("{} If it was you: try again in {wait}.", words::TAKEN))
     }
 
     /// The server closes this client; what it is owed stays owed.
