@@ -152,7 +152,7 @@ impl Server {
     fn read_lines(&mut self, now: Instant, id: ConnId, scratch: &mut [u8]) {
         let mut bytes = READ_BYTES_PER_TURN;
         let mut lines = LINES_PER_TURN;
-        while bytes > 0 && lines > 0 && !self.is_behind(id) {
+        while bytes > 0 && lines > 0 && !self.is_behind(id) && !self.has_to_send_first() {
             let Some(conn) = self.conn(id).filter(|conn| conn.takes_lines()) else { return };
             if conn.handshaking && !conn.unread.is_empty() {
                 let unread = std::mem::take(&mut conn.unread);
@@ -205,7 +205,7 @@ impl Server {
     /// bytes are dealt with.
     fn handle_bytes(&mut self, now: Instant, id: ConnId, bytes: &[u8], lines: &mut usize) -> usize {
         let mut rest = bytes;
-        while *lines > 0 && !rest.is_empty() && !self.is_behind(id) {
+        while *lines > 0 && !rest.is_empty() && !self.is_behind(id) && !self.has_to_send_first() {
             // Not `self.conn`: the line is borrowed from the connection while the chat writes to
             // outboxes.
             let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.takes_lines()) else {

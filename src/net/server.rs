@@ -305,7 +305,7 @@ impl Server {
     }
 
     /// Whether so much has been said that it has to be sent before anybody says more.
-    fn has_to_send_first(&self) -> bool {
+    pub(super) fn has_to_send_first(&self) -> bool {
         self.outboxes.is_full() && (self.outboxes.has_news() || !self.to_flush.is_empty())
     }
 
