@@ -96,6 +96,15 @@ pub const EVENTS_PER_TURN: usize = 1024;
 /// Bytes read from one client in one turn: enough for a screenful of pasted lines, and little
 /// enough that ten clients that send nothing but rubbish delay the others by 3 ms and not by 15.
 pub const READ_BYTES_PER_TURN: usize = READ_BUFFER_BYTES;
+/// How many bytes of plain text a byte of TLS counts for in that: a record of 30 bytes that changes the
+/// keys takes as long as a kilobyte of text.
+pub const TLS_COST: usize = 4;
+/// How long the TLS of one client is worked on in one turn, however little of it there is.
+pub const TLS_TIME: Duration = Duration::from_millis(1);
+/// Bytes that are kept of an unfinished TLS message: a record as long as one may be (RFC 8446, section
+/// 5.2, and for TLS 1.2 RFC 5246, section 6.2.3), its header, and what was read with it. The longer
+/// handshake messages that TLS allows are nothing that a client of ours has to send.
+pub const MAX_TLS_INCOMING: usize = 16 * 1024 + 2048 + 5 + 4 * 1024;
 /// Lines handled for one client in one turn.
 pub const LINES_PER_TURN: usize = 64;
 /// Connections accepted from one listener in one turn.

@@ -16,7 +16,7 @@ use crate::chat::{CloseReason, Event};
 use crate::id::ConnId;
 use crate::limits::{
     COLUMNS, CROWD, DRAIN_TIMEOUT, FLUSH_TIME, FLUSH_TIMEOUT, GIVE_BACK_DELAY, HANDSHAKE_TIMEOUT,
-    LINES_PER_TURN, READ_BYTES_PER_TURN, TLS_SILENCE,
+    LINES_PER_TURN, READ_BYTES_PER_TURN, TLS_SILENCE, TLS_TIME,
 };
 use crate::line::{ASK_SIZE, Ending, MARK_ANSWER, Telnet};
 use crate::outbox::Frame;
@@ -78,7 +78,7 @@ impl Server {
         }
         self.scratch = scratch;
         // Reading makes TLS want to send data of its own.
-        if self.conns.get(id.slot()).is_some_and(|conn| conn.is_pending()) {
+        if self.conns.get(id.slot()).is_some_and(|conn| conn.pending() > 0) {
             self.to_flush.push_back(id);
         }
         if !self.is_behind(id) {
@@ -88,8 +88,11 @@ impl Server {
 
     /// Continues the handshake of a client that is only to be told why it is turned away.
     fn read_handshake(&mut self, now: Instant, id: ConnId, scratch: &mut [u8]) {
-        while let Some(conn) = self.conn(id).filter(|conn| conn.has_input()) {
-            match conn.read(scratch) {
+        let mut bytes = READ_BYTES_PER_TURN;
+        while let Some(conn) = self.conn(id).filter(|conn| conn.has_input() && bytes > 0) {
+            let read = conn.read(scratch);
+            bytes = bytes.saturating_sub(conn.take_wire_cost());
+            match read {
                 Ok(Input::Ended) => return self.lose(now, id, CloseReason::EndOfInput),
                 Ok(Input::NoTls(_)) => return self.speak_plainly(id),
                 Ok(_) => self.notice_handshake(now, id),
@@ -146,12 +149,14 @@ impl Server {
 
     /// Whether so much output is waiting for this client that its input has to wait as well.
     fn is_behind(&self, id: ConnId) -> bool {
-        self.outboxes.unsent(id) >= self.limits.input_pause_bytes
+        let of_protocol = self.conns.get(id.slot()).map_or(0, |conn| conn.pending());
+        self.outboxes.unsent(id) + of_protocol >= self.limits.input_pause_bytes
     }
 
     fn read_lines(&mut self, now: Instant, id: ConnId, scratch: &mut [u8]) {
         let mut bytes = READ_BYTES_PER_TURN;
         let mut lines = LINES_PER_TURN;
+        let mut end = None;
         while bytes > 0 && lines > 0 && !self.is_behind(id) && !self.has_to_send_first() {
             let Some(conn) = self.conn(id).filter(|conn| conn.takes_lines()) else { return };
             if conn.handshaking && !conn.unread.is_empty() {
@@ -174,7 +179,13 @@ impl Server {
             if !conn.readable {
                 return;
             }
-            match conn.read(scratch) {
+            let read = conn.read(scratch);
+            let cost = conn.take_wire_cost();
+            bytes = bytes.saturating_sub(cost);
+            if cost > 0 && read_clock() >= *end.get_or_insert_with(|| read_clock() + TLS_TIME) {
+                bytes = 0;
+            }
+            match read {
                 Ok(Input::Bytes(n)) => {
                     bytes = bytes.saturating_sub(n);
                     self.notice_handshake(now, id);
@@ -188,7 +199,9 @@ impl Server {
                 Ok(Input::NoTls(n)) => {
                     return self.no_tls(now, id, scratch.get(..n).unwrap_or_default());
                 }
-                Ok(Input::Blocked | Input::Ended) => self.notice_handshake(now, id),
+                Ok(Input::Protocol | Input::Blocked | Input::Ended) => {
+                    self.notice_handshake(now, id);
+                }
                 Err(kind) => return self.input_failed(now, id, kind),
             }
         }

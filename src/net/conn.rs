@@ -15,7 +15,7 @@ use mio::net::TcpStream;
 
 use super::transport::{Read, Transport};
 use crate::id::ConnId;
-use crate::limits::{DRAIN_BYTES, SLICES_PER_WRITE};
+use crate::limits::{DRAIN_BYTES, SLICES_PER_WRITE, TLS_COST};
 use crate::line::{Ending, LineDecoder};
 use crate::outbox::Outboxes;
 use crate::proxy::{BadHeader, Header, HeaderDecoder};
@@ -87,6 +87,8 @@ pub(super) struct Conn {
 pub(super) enum Input {
     /// This many bytes, at least one.
     Bytes(usize),
+    /// Something, but no plaintext so far; there may be more.
+    Protocol,
     /// Nothing now.
     Blocked,
     /// No more, ever.
@@ -184,9 +186,15 @@ impl Conn {
         Some((socket.local_addr().ok()?, socket.peer_addr().ok()?))
     }
 
-    /// Whether the transport has bytes of its own to send.
-    pub(super) fn is_pending(&self) -> bool {
-        self.transport.is_pending()
+    /// How many bytes of its own the transport has to send.
+    pub(super) fn pending(&self) -> usize {
+        self.transport.pending()
+    }
+
+    /// What the reads since the last call count for: bytes of TLS for more than others, since each
+    /// of its records is work.
+    pub(super) fn take_wire_cost(&mut self) -> usize {
+        self.transport.take_wire() * TLS_COST
     }
 
     /// What the peer did wrong at the TLS level.
@@ -227,6 +235,7 @@ impl Conn {
                     Ok(Input::Ended)
                 }
                 Ok(Read::Plaintext(n)) => Ok(Input::Bytes(n)),
+                Ok(Read::Protocol) => Ok(Input::Protocol),
                 Ok(Read::NoTls(n)) => Ok(Input::NoTls(n)),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     self.readable = false;
@@ -283,7 +292,7 @@ impl Conn {
 
     /// Whether a flush would do anything.
     pub(super) fn has_output(&self, out: &Outboxes) -> bool {
-        self.is_flushing() || self.transport.is_pending() || out.unsent(self.id) > 0
+        self.is_flushing() || self.transport.pending() > 0 || out.unsent(self.id) > 0
     }
 
     /// Writes from the outbox until everything is out or the kernel takes no more. True if
@@ -304,7 +313,7 @@ impl Conn {
     }
 
     fn write_once(&mut self, out: &mut Outboxes) -> io::Result<Written> {
-        if self.transport.is_pending() {
+        if self.transport.pending() > 0 {
             return match self.transport.flush()? {
                 0 => Err(ErrorKind::WriteZero.into()),
                 _ => Ok(Written::Some),

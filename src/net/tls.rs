@@ -12,7 +12,9 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
-use rustls::{Error, ServerConfig};
+use rustls::{Error, InvalidMessage, ServerConfig};
+
+use crate::limits::MAX_TLS_INCOMING;
 
 /// The plaintext of one record (RFC 8446, section 5.1), and therefore of one write.
 const MAX_PLAINTEXT: usize = 16 * 1024;
@@ -94,7 +96,13 @@ impl TlsSession {
             return Ok(());
         }
         self.incoming.extend_from_slice(bytes);
-        self.process(Task::Nothing)
+        self.process(Task::Nothing)?;
+        if self.incoming.len() > MAX_TLS_INCOMING {
+            self.incoming = Vec::new();
+            self.failed = Some(InvalidMessage::HandshakePayloadTooLarge.into());
+            return Err(Broken);
+        }
+        Ok(())
     }
 
     /// Moves plaintext out, and gives how much.

@@ -20,12 +20,16 @@ pub(super) struct Transport {
     tls: Option<Box<TlsSession>>,
     /// Something came from the peer of a TLS session.
     begun: bool,
+    /// Bytes that TLS has taken from the wire since they were last counted.
+    wire: usize,
 }
 
 /// The result of a read.
 pub(super) enum Read {
     /// This many bytes of plaintext; 0 is the end of input.
     Plaintext(usize),
+    /// Bytes of the protocol, and no plaintext so far.
+    Protocol,
     /// This many bytes, the first ones, unchanged: the peer does not speak TLS.
     NoTls(usize),
 }
@@ -33,7 +37,7 @@ pub(super) enum Read {
 impl Transport {
     /// Plain TCP, or TLS if there is a session for it.
     pub(super) fn new(socket: TcpStream, tls: Option<Box<TlsSession>>) -> Self {
-        Self { socket, tls, begun: false }
+        Self { socket, tls, begun: false, wire: 0 }
     }
 
     /// The socket, to be registered, or to drain it of bytes that no longer matter.
@@ -56,33 +60,44 @@ impl Transport {
         Some(self.tls.as_ref()?.failure()?.to_string())
     }
 
-    /// Reads what there is. This also advances a handshake; what the handshake has to send is
-    /// pending afterwards.
+    /// Reads once from the socket. This also advances a handshake; what the handshake has to send
+    /// is pending afterwards. A peer can send any amount of protocol that brings no plaintext, so
+    /// nothing here waits for some.
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<Read> {
         let Some(tls) = &mut self.tls else { return self.socket.read(into).map(Read::Plaintext) };
-        loop {
-            let n = tls.take_plaintext(into);
-            if n > 0 || tls.has_ended() {
-                return Ok(Read::Plaintext(n));
-            }
-            if tls.failure().is_some() {
-                return Err(ErrorKind::InvalidData.into());
-            }
-            let mut wire = [0; WIRE_READ];
-            let n = self.socket.read(&mut wire)?;
-            if n == 0 {
-                // No close_notify: that is just as good for us, since lines have endings of their
-                // own.
-                return Ok(Read::Plaintext(0));
-            }
-            let wire = wire.get(..n).unwrap_or_default();
-            if !std::mem::replace(&mut self.begun, true) && !begins_tls(wire) {
-                into.iter_mut().zip(wire).for_each(|(to, from)| *to = *from);
-                return Ok(Read::NoTls(n.min(into.len())));
-            }
-            // Whatever came before the fault is handed out first; the failure is reported after it.
-            let _ = tls.receive(wire);
+        let n = tls.take_plaintext(into);
+        if n > 0 || tls.has_ended() {
+            return Ok(Read::Plaintext(n));
         }
+        if tls.failure().is_some() {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        let mut wire = [0; WIRE_READ];
+        let n = self.socket.read(&mut wire)?;
+        self.wire += n;
+        if n == 0 {
+            // No close_notify: that is just as good for us, since lines have endings of their own.
+            return Ok(Read::Plaintext(0));
+        }
+        let wire = wire.get(..n).unwrap_or_default();
+        if !std::mem::replace(&mut self.begun, true) && !begins_tls(wire) {
+            into.iter_mut().zip(wire).for_each(|(to, from)| *to = *from);
+            return Ok(Read::NoTls(n.min(into.len())));
+        }
+        // Whatever came before a fault is handed out first; the next read reports the failure.
+        let received = tls.receive(wire);
+        let n = tls.take_plaintext(into);
+        match received {
+            _ if n > 0 => Ok(Read::Plaintext(n)),
+            Err(_) => Err(ErrorKind::InvalidData.into()),
+            Ok(()) if tls.has_ended() => Ok(Read::Plaintext(0)),
+            Ok(()) => Ok(Read::Protocol),
+        }
+    }
+
+    /// How many bytes TLS has taken from the wire since the last call.
+    pub(super) fn take_wire(&mut self) -> usize {
+        std::mem::take(&mut self.wire)
     }
 
     /// Takes bytes that were read from the socket before this stream was in charge of it. Gives
@@ -104,9 +119,9 @@ impl Transport {
         }
     }
 
-    /// Whether bytes are waiting to be sent that the outbox does not know about.
-    pub(super) fn is_pending(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| !tls.outgoing().is_empty())
+    /// How many bytes are waiting to be sent that the outbox does not know about.
+    pub(super) fn pending(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.outgoing().len())
     }
 
     /// Sends some of what is pending.

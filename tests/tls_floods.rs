@@ -1,0 +1,166 @@
+//! TLS that brings much work and no lines: whoever sends it makes nobody else wait, and the server keeps
+//! little of it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
+
+mod common;
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::tls_client::config;
+use common::{PATIENCE, Server, eventually};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use rustls::version::TLS13;
+use rustls::{ClientConnection, ConnectionTrafficSecrets};
+
+/// The content types of records (RFC 8446, section 5.1).
+const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
+/// The longest content of a record, with its type (section 5.2).
+const LONGEST: usize = 16 * 1024 + 1;
+
+/// A client that writes its records itself, once the handshake is done.
+struct Records {
+    tcp: TcpStream,
+    key: LessSafeKey,
+    iv: [u8; 12],
+    sent: u64,
+}
+
+impl Records {
+    fn new(server: &Server) -> Self {
+        let mut config = (*config(&TLS13)).clone();
+        config.enable_secret_extraction = true;
+        let mut tcp = TcpStream::connect(server.tls_addr.unwrap()).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        let name = "localhost".try_into().unwrap();
+        let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
+        while tls.is_handshaking() || tls.wants_write() {
+            tls.complete_io(&mut tcp).unwrap();
+        }
+        let (sent, secrets) = tls.dangerous_extract_secrets().unwrap().tx;
+        let ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else {
+            panic!("another cipher was chosen");
+        };
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_ref()).unwrap());
+        Self { tcp, key, iv: iv.as_ref().try_into().unwrap(), sent }
+    }
+
+    /// A record (section 5.2) with this content, padded to this length.
+    fn record(&mut self, kind: u8, content: &[u8], length: usize) -> Vec<u8> {
+        let mut inner = [content, &[kind]].concat();
+        inner.resize(length.max(inner.len()), 0);
+        let size = u16::try_from(inner.len() + AES_256_GCM.tag_len()).unwrap();
+        let head = [&[APPLICATION_DATA, 3, 3][..], &size.to_be_bytes()].concat();
+        let mut nonce = self.iv;
+        nonce[4..].iter_mut().zip(self.sent.to_be_bytes()).for_each(|(n, s)| *n ^= s);
+        self.sent += 1;
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        self.key.seal_in_place_append_tag(nonce, Aad::from(&head), &mut inner).unwrap();
+        [head, inner].concat()
+    }
+}
+
+/// The longest turn, and the longest wait of somebody who chats, while something else goes on.
+fn besieged(server: &Server, flood: impl Fn(&AtomicBool) + Sync) -> (Duration, Duration) {
+    let mut honest = server.login("honest");
+    let over = AtomicBool::new(false);
+    server.state();
+    let wait = thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| flood(&over));
+        }
+        thread::sleep(Duration::from_millis(200));
+        let waits = (0..40).map(|n| {
+            let sent = Instant::now();
+            honest.send(&format!("word {n}."));
+            honest.expect(&format!("word {n}.\n"));
+            thread::sleep(Duration::from_millis(20));
+            sent.elapsed()
+        });
+        let longest = waits.max().unwrap();
+        over.store(true, Ordering::Relaxed);
+        longest
+    });
+    (Duration::from_micros(server.state()["longest_turn_us"]), wait)
+}
+
+#[track_caller]
+fn nobody_waits((turn, wait): (Duration, Duration)) {
+    println!("longest turn {turn:?}, longest wait {wait:?}");
+    // Without optimisation, and on a busy machine.
+    assert!(turn < Duration::from_millis(250) && wait < Duration::from_millis(1000));
+}
+
+#[test]
+fn key_updates_make_nobody_wait() {
+    let server = Server::with_tls(&[]);
+    nobody_waits(besieged(&server, |over| {
+        let mut tcp = TcpStream::connect(server.tls_addr.unwrap()).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        tcp.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+        let name = "localhost".try_into().unwrap();
+        let mut tls = ClientConnection::new(config(&TLS13), name).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut tcp).unwrap();
+        }
+        while !over.load(Ordering::Relaxed) {
+            for _ in 0..30 {
+                tls.refresh_traffic_keys().unwrap();
+            }
+            tls.writer().write_all(b"x").unwrap();
+            while tls.wants_write() && !over.load(Ordering::Relaxed) {
+                // It may have been closed meanwhile, which is fine.
+                if let Err(e) = tls.write_tls(&mut tcp)
+                    && e.kind() != std::io::ErrorKind::WouldBlock
+                {
+                    return;
+                }
+            }
+        }
+    }));
+}
+
+#[test]
+fn records_with_hardly_anything_in_them_make_nobody_wait() {
+    let server = Server::with_tls(&[]);
+    nobody_waits(besieged(&server, |over| {
+        let mut client = Records::new(&server);
+        client.tcp.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+        while !over.load(Ordering::Relaxed) {
+            let records: Vec<_> =
+                (0..400).flat_map(|_| client.record(APPLICATION_DATA, b"x", 0)).collect();
+            let mut left = &records[..];
+            while !over.load(Ordering::Relaxed) && !left.is_empty() {
+                match client.tcp.write(left) {
+                    Ok(n) => left = &left[n..],
+                    Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
+            }
+        }
+    }));
+}
+
+#[test]
+fn an_unfinished_message_in_padded_records_is_not_kept() {
+    let server = Server::with_tls(&[]);
+    let before = server.status("VmHWM");
+    let mut client = Records::new(&server);
+    // A certificate that was asked for by nobody, of 65,535 bytes (section 4), a byte a record.
+    let message = [&[11, 0, 0xff, 0xff][..], &[0; 2000]].concat();
+    client.tcp.set_write_timeout(Some(PATIENCE)).unwrap();
+    let refused = message.iter().any(|byte| {
+        let record = client.record(HANDSHAKE, &[*byte], LONGEST);
+        client.tcp.write_all(&record).is_err()
+    });
+    assert!(refused, "32 MiB were taken");
+    eventually("it is closed", || server.state()["connections"] == 0);
+    let grown = server.status("VmHWM") - before;
+    assert!(grown < 4 * 1024, "{grown} KiB more than before");
+}
