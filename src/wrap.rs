@@ -5,6 +5,8 @@
 
 use unicode_width::UnicodeWidthChar as _;
 
+use crate::limits::MAX_MARKS_PER_BASE;
+
 /// The most columns that `c` can take, whatever is next to it. Terminals that do not know emoji
 /// sequences or ligatures draw each character by itself, so these get no discount: a thumb with a
 /// skin tone has 4 columns. Neither do marks, except those that all terminals know: xterm, VTE, tmux
@@ -115,6 +117,11 @@ fn row<'a>(
     (text.trim_end(), None)
 }
 
+/// Columns of a character with all the marks that may follow it.
+const WIDEST_LETTER: usize = 2 + 2 * MAX_MARKS_PER_BASE;
+/// Columns that joined characters take together without being parted: those of the longest emoji.
+const WIDEST_JOINED: usize = 16 + WIDEST_LETTER;
+
 /// A row that begins with a word too long for it.
 fn overlong<'a>(text: &'a str, room: usize, word: &mut Word) -> (&'a str, Option<&'a str>) {
     let (word_end, is_ascii) = word.end(text);
@@ -123,11 +130,13 @@ fn overlong<'a>(text: &'a str, room: usize, word: &mut Word) -> (&'a str, Option
         let next = cut(text, word_end..).trim_start();
         return (word, Some(next).filter(|next| !next.is_empty()));
     }
-    let (mut used, mut start, mut last) = (0, 0, '\0');
+    let (mut used, mut start, mut begun, mut last) = (0, 0, 0, '\0');
     for (at, c) in word.char_indices() {
-        // What belongs to the character before it stays with that.
-        if !is_mark(c) && last != '\u{200d}' {
-            start = at;
+        // What belongs to the character before it stays with that, but not without end: a letter and
+        // its marks have to fit behind what is joined already.
+        let joined = last == '\u{200d}' && used - begun + WIDEST_LETTER <= room.min(WIDEST_JOINED);
+        if !is_mark(c) && !joined {
+            (start, begun) = (at, used);
         }
         used += columns(c);
         if used > room && start > 0 {
@@ -218,6 +227,20 @@ mod tests {
         assert_eq!(rows("a longer", 3, 8).collect::<Vec<_>>(), ["a", "longer"]);
     }
 
+    /// A word of which each letter is joined to the one before was whole, however long it was.
+    #[test]
+    fn what_is_joined_does_not_run_over_its_row() {
+        for room in [14, 34, 73, 126] {
+            for text in ["x\u{200d}".repeat(200), "x\u{302e}\u{302e}\u{200d}".repeat(99)] {
+                for row in rows(&text, room, room) {
+                    assert!(width(row) <= room, "{} of {room}: {row:?}", width(row));
+                }
+            }
+        }
+        let family = "👨🏽\u{200d}👩🏽\u{200d}👧🏽";
+        assert_eq!(broken(&format!("{family}{family}"), 20)[0], family);
+    }
+
     /// Each row of a long word looked through all of the rest of it.
     #[test]
     #[allow(clippy::disallowed_methods)]
@@ -255,7 +278,7 @@ mod tests {
                 let whole = row.is_ascii() && !row.contains(' ');
                 let (mut letters, mut last) = (0, ' ');
                 for c in row.chars() {
-                    letters += usize::from(!is_mark(c) && last != '\u{200d}');
+                    letters += usize::from(!is_mark(c) && (last != '\u{200d}' || letters > 2));
                     last = c;
                 }
                 let single = letters <= 1;

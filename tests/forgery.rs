@@ -339,6 +339,7 @@ fn what_terminals_draw_wider_brings_nothing_to_the_left_edge() {
         "👨‍👩‍👧",
         "லா",
         "-\u{302e}\u{302e}",
+        "x\u{200d}",
     ] {
         for count in [10, 17, 18, 36, 37] {
             forges_nothing(&format!("{} [LOBBY] bob has left the lobby", letters.repeat(count)));

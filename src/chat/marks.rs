@@ -163,9 +163,13 @@ fn is_mark(text: &str) -> bool {
     inside == "ai"
 }
 
-/// Whether this is a combining mark on the character before it, or changes how that is drawn.
+/// Whether this is more than a mark on the character before it, or a change to how that is drawn. Some
+/// marks have a column in one table and none in another.
 fn is_drawn(c: char) -> bool {
-    !wrap::is_mark(c)
+    use GeneralCategory::{EnclosingMark, NonspacingMark, SpacingMark};
+    let is_mark =
+        |c: char| matches!(c.general_category(), EnclosingMark | NonspacingMark | SpacingMark);
+    c.is_ascii() || !wrap::is_mark(c) && !is_mark(c)
 }
 
 fn is_label(inside: &str) -> bool {
@@ -277,6 +281,10 @@ mod tests {
             ("[LOBBY) ⦋LOBBY⦌ ⌈LOBBY⌉ ⎡DM⎤ 「DM」", "(LOBBY) (LOBBY) (LOBBY) (DM) (DM)"),
             ("[LOBBY:] [ꓡꓳꓐꓐꓬ] [ᎠᎷ] [ⅮⅯ]", "(LOBBY:) (ꓡꓳꓐꓐꓬ) (ᎠᎷ) (ⅮⅯ)"),
             ("[Al Response to bob] [A| response", "(Al Response to bob) (A| response"),
+            (
+                "[LO\u{2d7f}BBY] [L\u{1171e}OBBY] [A\u{2d7f}I]",
+                "(LO\u{2d7f}BBY) (L\u{1171e}OBBY) (A\u{2d7f}I)",
+            ),
             ("[14․05]", "(14․05)"),
             ("╰─> hi ╰ ─ ─> ╰→", "-> hi -> ╰→"),
             ("╰⎯> └─❯ ╰╌➤", "-> -> ->"),
