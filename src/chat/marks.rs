@@ -88,27 +88,9 @@ pub fn disarm(text: &str) -> Cow<'_, str> {
 /// There is no arrow here. The error is the rest of the text from where one may begin at the
 /// earliest.
 fn arrow(text: &str) -> Result<&str, &str> {
-    let strokes = |c: char| {
-        matches!(
-            c,
-            '─' | '━' | '-' | '\u{2010}'
-                ..='\u{2015}'
-                    | '\u{2212}'
-                    | '⎯'
-                    | '⏤'
-                    | '╌'
-                    | '╍'
-                    | '┄'
-                    | '┅'
-                    | '┈'
-                    | '┉'
-                    | '╴'
-                    | '╶'
-                    | '﹘'
-                    | '﹣'
-                    | '－'
-        )
-    };
+    let dash =
+        |c: char| matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '﹘' | '﹣' | '－');
+    let strokes = |c: char| dash(c) || "─━⎯⏤╌╍┄┅┈┉╴╶".contains(c);
     let nothing = |c: char| is_corner(c) || c.is_whitespace() || !is_drawn(c);
     let text = text.trim_start_matches(nothing);
     let behind = text.trim_start_matches(|c| strokes(c) || nothing(c));
