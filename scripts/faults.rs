@@ -118,6 +118,8 @@ const FAULTS: &[Fault] = &[
         from: "text.column + text.len() <= columns.into()", to: "text.column <= columns.into()" },
     Fault { name: "all have one width", file: "src/outbox.rs",
         from: "self.set_view(id, |view| *view = view.with_columns(columns));", to: "self.set_view(id, |view| view.columns = columns.and(view.columns));" },
+    Fault { name: "the server's own lines are not in rows", file: "src/outbox/view.rs",
+        from: "self.columns.filter(|_| self.is_narrow())", to: "self.columns.filter(|_| false)" },
     Fault { name: "a row may be one too wide", file: "src/wrap.rs",
         from: "if used > room && !c.is_whitespace() {", to: "if used > room + 1 && !c.is_whitespace() {" },
     Fault { name: "marks can be typed", file: "src/chat/marks.rs",

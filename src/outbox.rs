@@ -122,7 +122,10 @@ impl Outbox {
     }
 
     fn prompt_bytes(&self) -> &[u8] {
-        self.prompt_text.as_ref().map_or(PROMPT, |text| text)
+        // The colours count as what is typed behind it: it needs some columns, too.
+        let columns = self.view.columns.map_or(usize::MAX, usize::from);
+        let fits = |text: &&PromptText| text.len() <= columns;
+        self.prompt_text.as_ref().filter(fits).map_or(PROMPT, |text| text)
     }
 
     /// Adds to what is kept. Little more room is taken than is needed: for some this is all they
@@ -330,7 +333,8 @@ impl Outboxes {
         }
     }
 
-    /// Has the prompt say this from now on, or the usual.
+    /// Has the prompt say this from now on, or the usual, which it also says where this is as wide as
+    /// the screen.
     pub fn set_prompt_text(&mut self, id: ConnId, text: Option<PromptText>) {
         let Some(outbox) = self.boxes.get_mut(id) else { return };
         outbox.hide_prompt(&mut self.round);
@@ -367,7 +371,19 @@ impl Outboxes {
     /// they are. Gives how many it will be: a few less, so that few widths are in use at once.
     pub fn set_columns(&mut self, id: ConnId, columns: Option<u16>) -> Option<u16> {
         self.set_view(id, |view| *view = view.with_columns(columns));
-        self.boxes.get(id)?.view.columns
+        let outbox = self.boxes.get(id)?;
+        let columns = outbox.view.columns;
+        if outbox.prompt_bytes().len() != usize::from(outbox.prompt_len) {
+            let text = outbox.prompt_text.clone();
+            self.set_prompt_text(id, text);
+        }
+        columns
+    }
+
+    /// Columns of this client's screen, as far as is known: more than any has if it breaks no rows.
+    #[must_use]
+    pub fn columns(&self, id: ConnId) -> usize {
+        self.boxes.get(id).and_then(|outbox| outbox.view.columns).map_or(usize::MAX, usize::from)
     }
 
     /// Has what is pushed from now on end its lines with CR LF, or with LF.

@@ -3,6 +3,8 @@
 //! Widths are the widest that any terminal draws, so that no row unexpectedly continues at the left
 //! edge of a screen. Owns no state and no layout: what comes before a row is the caller's business.
 
+use std::ops::Range;
+
 use unicode_width::UnicodeWidthChar as _;
 
 use crate::limits::MAX_MARKS_PER_BASE;
@@ -42,44 +44,64 @@ pub fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }
 
+/// What becomes of a word of plain ASCII that is longer than a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LongWord {
+    /// It stays whole, wider than its row and alone in it, so that an address can be copied.
+    Stays,
+    /// It is broken where the row is full, as all other words are.
+    Breaks,
+}
+
 /// Breaks a text without line breaks into rows: the first has `first` columns, every other `room`,
 /// at least one. Rows end at blanks, which are dropped there, or between characters of two columns,
-/// since scripts that have those are written without blanks. A longer word of plain ASCII stays
-/// whole, wider than its row and alone in it, so that an address can be copied; any other is broken
-/// where the row is full.
-pub fn rows(text: &str, first: usize, room: usize) -> impl Iterator<Item = &str> {
+/// since scripts that have those are written without blanks. A longer word is broken where the row is
+/// full, or stays whole if it is plain ASCII.
+pub fn rows(text: &str, first: usize, room: usize, long: LongWord) -> impl Iterator<Item = &str> {
+    ranges(text, first, room, long).map(|range| cut(text, range))
+}
+
+/// The same; gives where the rows stand in the text. Between them are nothing but blanks.
+pub fn ranges(
+    text: &str,
+    first: usize,
+    room: usize,
+    long: LongWord,
+) -> impl Iterator<Item = Range<usize>> {
     let mut rest = Some(text);
     let mut first = Some(first);
-    let mut word = Word::default();
+    let mut word = Word { long, behind: None, stays: false };
     std::iter::from_fn(move || {
-        let text = rest?;
-        let here = first.take().unwrap_or(room);
-        let (row, next) = row(text, here, here < room, &mut word);
+        let here = rest?;
+        let columns = first.take().unwrap_or(room);
+        let (row, next) = row(here, columns, columns < room, &mut word);
         rest = next;
-        Some(row)
+        let start = text.len() - here.len();
+        Some(start..start + row.len())
     })
 }
 
 /// A word that takes more than one row, so that it is looked through once and not for each of them.
-#[derive(Default)]
 struct Word {
+    long: LongWord,
     /// Bytes of the text that are left behind it; the text gets shorter with every row.
     behind: Option<usize>,
-    is_ascii: bool,
+    /// It is not to be broken.
+    stays: bool,
 }
 
 impl Word {
-    /// Where the word ends with which `text` begins, and whether it is plain ASCII.
+    /// Where the word ends with which `text` begins, and whether it stays whole.
     fn end(&mut self, text: &str) -> (usize, bool) {
         if let Some(end) = self.behind.and_then(|behind| text.len().checked_sub(behind))
             && end > 0
         {
-            return (end, self.is_ascii);
+            return (end, self.stays);
         }
         let end = text.find(char::is_whitespace).unwrap_or(text.len());
         self.behind = Some(text.len() - end);
-        self.is_ascii = cut(text, ..end).is_ascii();
-        (end, self.is_ascii)
+        self.stays = self.long == LongWord::Stays && cut(text, ..end).is_ascii();
+        (end, self.stays)
     }
 }
 
@@ -124,9 +146,9 @@ const WIDEST_JOINED: usize = 16 + WIDEST_LETTER;
 
 /// A row that begins with a word too long for it.
 fn overlong<'a>(text: &'a str, room: usize, word: &mut Word) -> (&'a str, Option<&'a str>) {
-    let (word_end, is_ascii) = word.end(text);
+    let (word_end, stays) = word.end(text);
     let word = cut(text, ..word_end);
-    if is_ascii {
+    if stays {
         let next = cut(text, word_end..).trim_start();
         return (word, Some(next).filter(|next| !next.is_empty()));
     }
@@ -167,7 +189,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn broken(text: &str, room: usize) -> Vec<&str> {
-        rows(text, room, room).collect()
+        rows(text, room, room, LongWord::Stays).collect()
     }
 
     #[test]
@@ -209,6 +231,8 @@ mod tests {
         assert_eq!(broken(address, 10), [address]);
         // After blanks as well: they do not push it over the edge.
         assert_eq!(broken("    123456789", 10), ["", "123456789"]);
+        let breaking: Vec<_> = rows("see abcdefgh", 6, 4, LongWord::Breaks).collect();
+        assert_eq!(breaking, ["see", "abcd", "efgh"]);
         // One that is no ASCII is broken where the row is full, never before a mark.
         assert_eq!(broken("ééééé", 2), ["éé", "éé", "é"]);
         assert_eq!(broken("e\u{301}e\u{301}e\u{301} x", 2), ["e\u{301}e\u{301}", "e\u{301}", "x"]);
@@ -223,8 +247,11 @@ mod tests {
 
     #[test]
     fn a_first_row_without_room_is_left_to_the_next() {
-        assert_eq!(rows("longer words", 3, 8).collect::<Vec<_>>(), ["", "longer", "words"]);
-        assert_eq!(rows("a longer", 3, 8).collect::<Vec<_>>(), ["a", "longer"]);
+        assert_eq!(
+            rows("longer words", 3, 8, LongWord::Stays).collect::<Vec<_>>(),
+            ["", "longer", "words"]
+        );
+        assert_eq!(rows("a longer", 3, 8, LongWord::Stays).collect::<Vec<_>>(), ["a", "longer"]);
     }
 
     /// A word of which each letter is joined to the one before was whole, however long it was.
@@ -232,7 +259,7 @@ mod tests {
     fn what_is_joined_does_not_run_over_its_row() {
         for room in [14, 34, 73, 126] {
             for text in ["x\u{200d}".repeat(200), "x\u{302e}\u{302e}\u{200d}".repeat(99)] {
-                for row in rows(&text, room, room) {
+                for row in rows(&text, room, room, LongWord::Stays) {
                     assert!(width(row) <= room, "{} of {room}: {row:?}", width(row));
                 }
             }
@@ -249,7 +276,7 @@ mod tests {
             let text = part.repeat(40_000);
             let took = (0..3).map(|_| {
                 let began = std::time::Instant::now();
-                assert!(rows(&text, 20, 20).count() > 0);
+                assert!(rows(&text, 20, 20, LongWord::Stays).count() > 0);
                 began.elapsed()
             });
             assert!(took.min().unwrap().as_millis() < 200, "{part:?}");
@@ -268,14 +295,15 @@ mod tests {
             ], 0..20),
             room in 1usize..40,
             first in 1usize..40,
+            long in prop_oneof![Just(LongWord::Stays), Just(LongWord::Breaks)],
         ) {
             let text = words.join(" ");
-            let broken: Vec<_> = rows(&text, first.min(room), room).collect();
+            let broken: Vec<_> = rows(&text, first.min(room), room, long).collect();
             let solid = |text: &str| text.replace(' ', "");
             prop_assert_eq!(solid(&broken.concat()), solid(&text));
             for (n, row) in broken.iter().enumerate() {
                 let room = if n == 0 { first.min(room) } else { room };
-                let whole = row.is_ascii() && !row.contains(' ');
+                let whole = long == LongWord::Stays && row.is_ascii() && !row.contains(' ');
                 let (mut letters, mut last) = (0, ' ');
                 for c in row.chars() {
                     letters += usize::from(!is_mark(c) && (last != '\u{200d}' || letters > 2));

@@ -302,12 +302,12 @@ fn texts_have_the_width_that_their_reader_says() {
     let mut alice = server.login("alice");
     let mut bob = server.login("bob");
     alice.send("/width 25");
-    alice.expect("Messages now wrap at 25 columns.\n");
+    alice.expect("Messages now wrap at 25\n      columns.\n");
     bob.send("see https://example.org/a/long/address for more of it");
     alice.expect("  ╰─> see\n      https://example.org/a/long/address\n      for more of it\n");
     bob.expect("  ╰─> see https://example.org/a/long/address for more of it\n");
     alice.send("/width off");
-    alice.expect("no longer wrapped.\n");
+    alice.expect("Messages are no longer wrapped.\n");
     let long = "word ".repeat(100);
     bob.send(&long);
     alice.expect(&format!("  ╰─> {}\n", long.trim_end()));

@@ -406,6 +406,43 @@ fn names_in_the_servers_lines_have_the_terminals_own_colour() {
     assert_eq!(said, 1, "{seen:?}");
 }
 
+/// The end of a name stood at the left edge: `Server-is-shutting-down-NOW_1'` of a lobby, at 40 columns.
+#[test]
+fn no_name_reaches_the_left_edge_of_a_narrow_screen() {
+    const LOBBY: &str = "xxServer-is-shutting-down-NOW";
+    const NAMES: [&str; 3] = ["xServer-is-down-NOW1", "xAlice-left-us-all_2", "reader"];
+    let ends = |name: &'static str| (1..name.len() - 3).map(move |at| &name[at..]);
+    for columns in (20..79).step_by(5) {
+        let mut stage = Stage::new();
+        let [by, other, reader] = NAMES.map(|name| stage.login(name));
+        stage.say(reader, &format!("/width {columns}"));
+        stage.take(reader);
+        let create = format!("/create {LOBBY} no-pass den");
+        for line in [&create, &format!("/join {LOBBY}"), "/tag reader hi", "/msg reader hi"] {
+            stage.say(by, line);
+        }
+        stage.say(other, &format!("/join {LOBBY}"));
+        for line in ["/users", &format!("/join {LOBBY}"), "/users", "/lobbies", "/ai why", "/help"]
+        {
+            stage.say(reader, line);
+        }
+        for line in ["hi", "/tag reader hi", "/ai why", "/setai x", "/leave"] {
+            stage.say(by, line);
+        }
+        let seen = String::from_utf8(stage.take(reader)).unwrap();
+        let mut screen =
+            vt100::Parser::new(NonZero::new(1).unwrap(), NonZero::new(600).unwrap(), 0);
+        for line in seen.split('\n') {
+            screen.process(format!("\r\x1b[K{line}").as_bytes());
+            let row = screen.screen().contents();
+            assert!(wrap::width(&row) <= columns, "{columns}: {row}");
+            let named =
+                NAMES.into_iter().chain([LOBBY]).flat_map(ends).find(|end| row.starts_with(end));
+            assert_eq!(named, None, "{columns}: {row}");
+        }
+    }
+}
+
 /// Five hundred lines as people say them: code, logs, Markdown, chat, many scripts.
 const ORDINARY: &str = include_str!("forgery/ordinary.txt");
 

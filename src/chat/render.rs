@@ -304,14 +304,15 @@ pub(super) fn ask_status(
     ))
 }
 
-/// The answer to `/help`, from the table of commands.
-pub(super) fn help() -> Frame {
+/// The answer to `/help`, from the table of commands, in two columns if they fit.
+pub(super) fn help(columns: usize) -> Frame {
     let usage = |name: &str, args: &str| format!("{name} {args}").trim_end().to_owned();
     let rows = COMMANDS.iter().map(|spec| (usage(spec.name, spec.args), spec.help));
     let width = rows.clone().map(|(usage, _)| usage.len()).max().unwrap_or(0);
+    let (width, gap) = if columns < SCREEN_COLUMNS { (0, "\n      ") } else { (width, "  ") };
     let mut out = format!("{CYAN}=== Commands ==={RESET}\n");
     for (usage, help) in rows {
-        let _ = writeln!(out, "  {GREEN}{usage:width$}{RESET}  {CYAN}{help}{RESET}");
+        let _ = writeln!(out, "  {GREEN}{usage:width$}{RESET}{gap}{CYAN}{help}{RESET}");
     }
     let _ =
         writeln!(out, "{CYAN}Anything else you type is said to everybody in your lobby.{RESET}");
@@ -377,16 +378,16 @@ fn listing<T>(
     out
 }
 
-/// Columns that a listing may take.
-const SCREEN_COLUMNS: usize = 80;
+/// Columns that a listing may take on most screens.
+const SCREEN_COLUMNS: usize = DEFAULT_COLUMNS as usize;
 
 /// The answer to `/sp list`: all pictures, in as many equally wide columns as fit the screen.
-pub(super) fn pictures() -> Frame {
+pub(super) fn pictures(columns: usize) -> Frame {
     let name_width = PICTURES.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let width = PICTURES.iter().map(|(_, picture)| text::width(picture)).max().unwrap_or(0);
     let column = name_width + 1 + width + 2;
     let mut out = format!("{CYAN}=== Profile pictures ({}) ==={RESET}\n", PICTURES.len());
-    for row in PICTURES.chunks((SCREEN_COLUMNS / column).max(1)) {
+    for row in PICTURES.chunks((columns.min(SCREEN_COLUMNS) / column).max(1)) {
         let mut line = String::new();
         for (name, picture) in row {
             let pad = width - text::width(picture) + 2;
@@ -491,7 +492,7 @@ mod tests {
 
     #[test]
     fn the_pictures_stand_in_columns_as_wide_as_they_must_be() {
-        let frame = pictures().as_str().to_owned();
+        let frame = pictures(SCREEN_COLUMNS).as_str().to_owned();
         let rows: Vec<_> = frame
             .lines()
             .filter(|line| line.contains(GREEN))
@@ -501,7 +502,7 @@ mod tests {
         let picture = PICTURES.iter().map(|(_, picture)| text::width(picture)).max().unwrap();
         // A name, a space, a picture, two spaces.
         let column = name + 1 + picture + 2;
-        let in_a_row = 80 / column;
+        let in_a_row = SCREEN_COLUMNS / column;
         assert_eq!(rows.len(), PICTURES.len().div_ceil(in_a_row));
         for (row, expected) in rows.iter().zip(PICTURES.chunks(in_a_row)) {
             let mut at = 0;
@@ -510,7 +511,7 @@ mod tests {
                 assert_eq!(text::width(&row[..found]), n * column, "{row:?}");
                 at = found + row[found..].find(picture).unwrap();
             }
-            assert!(text::width(row) <= 80);
+            assert!(text::width(row) <= SCREEN_COLUMNS);
         }
     }
 

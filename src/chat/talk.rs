@@ -155,7 +155,7 @@ impl Chat {
 
     fn command(&mut self, now: Instant, id: ConnId, command: Command<'_>, out: &mut Outboxes) {
         match command {
-            Command::Help => out.push(id, &render::help()),
+            Command::Help => out.push(id, &render::help(out.columns(id))),
             Command::Users => self.list_users(id, out),
             Command::Lobbies => {
                 let (count, lobbies) = (self.lobbies.len(), self.lobbies.iter());
@@ -165,7 +165,7 @@ impl Chat {
                 self.create(now, id, name, password, description, out);
             }
             Command::Join { name, password } => self.join(now, id, name, password, out),
-            Command::ListPictures => out.push(id, &render::pictures()),
+            Command::ListPictures => out.push(id, &render::pictures(out.columns(id))),
             Command::ResetPicture => self.set_picture(id, picture::DEFAULT, out),
             Command::Picture(name) => match picture::find(name) {
                 Some(picture) => self.set_picture(id, picture, out),

@@ -464,15 +464,70 @@ fn what_waits_when_the_view_changes_was_said_before() {
     assert_eq!(out.round.holders, 0);
 }
 
+#[test]
+fn on_a_narrow_screen_the_servers_own_lines_are_in_rows_too() {
+    let shown = |frame: &Frame, color, columns| {
+        let mut seen = Vec::new();
+        View { color, crlf: false, columns: Some(columns) }.render(frame, &mut seen);
+        String::from_utf8(seen).unwrap()
+    };
+    let name = "xxServer-is-shutting-down-NOW";
+    let frame = Frame::new(format!("\x1b[33m* bob tagged you in \x1b[1m{name}\x1b[0m\nnext\n"));
+    assert_eq!(
+        shown(&frame, true, 40),
+        format!("\x1b[33m* bob tagged you in\x1b[1m\n      {name}\x1b[0m\nnext\n")
+    );
+    let broken = "* bob tagged you in\n      xxServer-is-sh\n      utting-down-NO\n      W\nnext\n";
+    assert_eq!(shown(&frame, false, 20), broken);
+    assert_eq!(shown(&frame, false, 79), format!("* bob tagged you in {name}\nnext\n"));
+    // A text goes on behind the last of the rows, and what it has itself below them.
+    let mut question = Frame::new("[LOBBY] somebody-long-indeed asked AI: ");
+    question.text(question.len(), "why not now and then");
+    question.push_str("\n");
+    assert_eq!(
+        shown(&question, false, 20),
+        "[LOBBY]\n      somebody-long-\n      indeed asked\n      AI: why not\n      now and then\n"
+    );
+    // The blank before it is not there where a row ends.
+    let mut full = Frame::new("one two three four five6 ");
+    full.text(full.len(), "why");
+    assert_eq!(shown(&full, false, 20), "one two three four\n      five6 why");
+    let mut full = Frame::new("one two three four 12345678901234 ");
+    full.text(full.len(), "why");
+    assert_eq!(shown(&full, false, 20), "one two three four\n      12345678901234\n      why");
+}
+
+#[test]
+fn a_prompt_too_wide_for_the_screen_is_the_usual() {
+    let mut out = opened(1000);
+    out.set_prompting(id(), true);
+    let lobby = b"\x1b[36mrather-long-name> \x1b[0m".to_vec();
+    out.set_prompt_text(id(), Some(lobby.into()));
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "\x1b[36mrather-long-name> \x1b[0m");
+    out.set_columns(id(), Some(20));
+    turn(&mut out);
+    assert_eq!(write(&mut out, 99), "\r\x1b[K\x1b[36m> \x1b[0m");
+    // One that has not left is exchanged without a trace.
+    out.push(id(), &Frame::new("a\n"));
+    turn(&mut out);
+    out.set_columns(id(), None);
+    turn(&mut out);
+    assert_eq!(out.unsent(id()), write(&mut out, 99).len());
+    out.set_columns(id(), Some(40));
+    assert!(out.take_dirty().next().is_none());
+}
+
 proptest! {
     /// The room that a reply is given is enough, whatever its texts and the width.
     #[test]
     fn a_text_in_rows_takes_no_more_room_than_was_allowed(
         words in proptest::collection::vec("[a-z]{1,80}|[日本]{1,30}|[🙂é]{1,30}", 1..60),
-        columns in 20..200u16, column in 4..16usize, crlf in any::<bool>(),
+        own in "[a-z] ?[a-z]{0,14}( [a-z]{1,9}){0,12} ?",
+        columns in 20..200u16, crlf in any::<bool>(),
     ) {
-        let mut frame = Frame::new("x".repeat(column));
-        frame.text(column, &words.join(" "));
+        let mut frame = Frame::new(format!("{own}\n\x1b[36m{own}\x1b[0m"));
+        frame.text(own.len(), &words.join(" "));
         frame.push_str("\n");
         let view = View { color: true, crlf, columns: Some(columns) };
         let mut seen = Vec::new();

@@ -5,9 +5,10 @@
 
 use super::frame::{Frame, Text};
 use crate::limits::DEFAULT_COLUMNS;
-use crate::wrap;
+use crate::wrap::{self, LongWord};
 
-/// What further rows of a text begin with where its first letter stands too far right.
+/// What further rows begin with of a line of the server's, and of a text whose first letter stands too
+/// far right.
 const SHORT_LEAD: &str = "      ";
 
 /// A way to be shown things.
@@ -77,11 +78,69 @@ impl View {
             if self.columns.is_none_or(|columns| text.column + text.len() <= columns.into()) {
                 continue;
             }
-            self.put(frame.bytes.get(from..text.start).unwrap_or_default(), out);
-            self.put_rows(frame, text, out);
+            let before = frame.bytes.get(from..text.start).unwrap_or_default();
+            let column = self.put_lines(before, out).unwrap_or(text.column);
+            self.put_rows(frame, text, column, out);
             from = text.end;
         }
-        self.put(frame.bytes.get(from..).unwrap_or_default(), out);
+        self.put_lines(frame.bytes.get(from..).unwrap_or_default(), out);
+    }
+
+    /// Appends what is the server's own: on a narrow screen in rows, too, so that no name reaches its
+    /// left edge. Gives the columns of the last line if that had to be broken.
+    fn put_lines(self, bytes: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+        let columns = self.columns.filter(|_| self.is_narrow());
+        let Some((columns, text)) = columns.zip(std::str::from_utf8(bytes).ok()) else {
+            self.put(bytes, out);
+            return None;
+        };
+        text.split_inclusive('\n').fold(None, |_, line| self.put_line(line, columns.into(), out))
+    }
+
+    /// Appends a line in rows of so many columns, the further ones behind blanks. Gives the columns of
+    /// the last one if there are any.
+    fn put_line(self, line: &str, columns: usize, out: &mut Vec<u8>) -> Option<usize> {
+        if line.len() <= columns {
+            self.put(line.as_bytes(), out);
+            return None;
+        }
+        // As it is seen: without colours, whose place is between the same letters afterwards.
+        let mut seen = Vec::with_capacity(line.len());
+        Self { color: false, crlf: false, ..self }.put(line.as_bytes(), &mut seen);
+        let seen = String::from_utf8(seen).unwrap_or_default();
+        let words = seen.trim_end();
+        let (first, rest) = (columns, columns - SHORT_LEAD.len());
+        let mut rows = wrap::ranges(words, first, rest, LongWord::Breaks).peekable();
+        let mut row = rows.next().unwrap_or_default();
+        if rows.peek().is_none() {
+            self.put(line.as_bytes(), out);
+            return None;
+        }
+        let mut broken = Vec::with_capacity(2 * line.len());
+        let (mut at, mut column, mut in_sgr) = (0, 0, false);
+        for &byte in line.as_bytes() {
+            let is_seen = !in_sgr && byte != 0x1b && byte != b'\n';
+            in_sgr = byte == 0x1b || in_sgr && byte != b'm';
+            if is_seen {
+                while let Some(next) = rows.next_if(|next| next.start <= at) {
+                    column =
+                        SHORT_LEAD.len() + wrap::width(words.get(next.clone()).unwrap_or_default());
+                    broken.push(b'\n');
+                    broken.extend_from_slice(SHORT_LEAD.as_bytes());
+                    row = next;
+                }
+                at += 1;
+                // Blanks between rows are nowhere; those at the end are, if there is room.
+                let is_blank = at > row.end;
+                if is_blank && (at <= words.len() || column == columns) {
+                    continue;
+                }
+                column += usize::from(is_blank);
+            }
+            broken.push(byte);
+        }
+        self.put(&broken, out);
+        Some(column)
     }
 
     /// Appends bytes that are not to be broken.
@@ -102,17 +161,19 @@ impl View {
         }
     }
 
-    /// Appends a text in rows, the further ones below its first letter.
-    fn put_rows(self, frame: &Frame, text: &Text, out: &mut Vec<u8>) {
+    /// Appends a text that begins behind so many columns in rows, the further ones below its first
+    /// letter.
+    fn put_rows(self, frame: &Frame, text: &Text, column: usize, out: &mut Vec<u8>) {
         let columns = usize::from(self.columns.unwrap_or(u16::MAX));
-        let room = columns.saturating_sub(text.column);
-        // No more than a third of a row is given away.
-        let too_far = room < 2 * text.column && text.column > SHORT_LEAD.len();
+        let room = columns.saturating_sub(column);
+        // No more than a third of a row is given away. Below what had to be broken all is blanks.
+        let too_far = room < 2 * column && column > SHORT_LEAD.len() || column != text.column;
         let (lead, lead_columns) =
             if too_far { (SHORT_LEAD, SHORT_LEAD.len()) } else { (text.lead, text.column) };
         let words = frame.bytes.get(text.start..text.end).unwrap_or_default();
         let words = std::str::from_utf8(words).unwrap_or_default();
-        for (n, row) in wrap::rows(words, room, columns.saturating_sub(lead_columns)).enumerate() {
+        let rest = columns.saturating_sub(lead_columns);
+        for (n, row) in wrap::rows(words, room, rest, LongWord::Stays).enumerate() {
             if n > 0 {
                 self.put(b"\n", out);
                 self.put(lead.as_bytes(), out);

@@ -1,8 +1,9 @@
-//! The long texts that are the same for everybody, every time: taken once from a chat of their own,
+//! The long texts that are the same for everybody of one width: taken once from a chat of their own,
 //! so that the model need not repeat them. What they must hold is checked here.
 
+use std::collections::BTreeMap;
 use std::io::IoSlice;
-use std::sync::LazyLock;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use mio_chat::chat::{Chat, Event, Settings};
@@ -14,8 +15,12 @@ use mio_chat::outbox::Outboxes;
 use super::model::Fixed;
 use super::screen::Screen;
 
-/// The welcome, the help, and the list of pictures.
-static TEXTS: LazyLock<[String; 3]> = LazyLock::new(|| {
+/// The texts that were taken already, for each width.
+type Texts = BTreeMap<Option<usize>, [&'static str; 3]>;
+static TEXTS: Mutex<Texts> = Mutex::new(BTreeMap::new());
+
+/// The welcome, the help, and the list of pictures at this width.
+fn texts(columns: Option<usize>) -> [String; 3] {
     let hour = Duration::from_secs(3600);
     let mut chat = Chat::new(Settings {
         messages_per_window: 0,
@@ -44,6 +49,7 @@ static TEXTS: LazyLock<[String; 3]> = LazyLock::new(|| {
                     slices[..filled].iter().for_each(|slice| screen.receive(slice));
                     out.advance(id, size);
                 }
+                out.set_columns(id, columns.map(|columns| u16::try_from(columns).unwrap()));
                 screen.read(false)
             },
         );
@@ -51,12 +57,21 @@ static TEXTS: LazyLock<[String; 3]> = LazyLock::new(|| {
     assert!(welcome.ends_with("\nEnter your username: "), "{welcome}");
     assert!(["/help", "/msg", "/quit"].iter().all(|name| help.contains(name)), "{help}");
     assert!(pictures.contains("(=^・^=)"), "{pictures}");
+    let rows = help.lines().chain(pictures.lines());
+    let widest = rows.map(mio_chat::wrap::width).max();
+    assert!(widest <= Some(columns.unwrap_or(SCREEN)), "{help}{pictures}");
     [welcome, help, pictures]
-});
+}
 
-/// The text, as it is seen without colours.
-pub fn text(which: Fixed) -> &'static str {
-    let [welcome, help, pictures] = &*TEXTS;
+/// Columns that these texts have at most.
+const SCREEN: usize = 79;
+
+/// The text, as it is seen without colours at this width.
+pub fn text(which: Fixed, columns: Option<usize>) -> &'static str {
+    let mut known = TEXTS.lock().unwrap();
+    let [welcome, help, pictures] = known
+        .entry(columns)
+        .or_insert_with(|| texts(columns).map(|text| &*Box::leak(text.into_boxed_str())));
     match which {
         Fixed::Welcome => welcome,
         Fixed::Help => help,

@@ -85,7 +85,8 @@ impl Laws {
 
     /// Somebody sees this text.
     pub fn seen(&mut self, who: Who, text: &str) {
-        for line in text.lines() {
+        // On a narrow screen some go on below.
+        for line in text.replace("\n      ", " ").lines() {
             if let Some(lobby) =
                 line.strip_prefix("Joined lobby '").and_then(|l| l.strip_suffix('\''))
             {

@@ -623,9 +623,9 @@ impl World {
             let prompting = self.model.name_of(*who).is_some() && !client.screen.plain;
             if unsent == 0 && !client.flushing {
                 assert_eq!(client.screen.showing, prompting, "the prompt of {who}");
-                let lobby = self.model.lobby_of(*who).filter(|lobby| *lobby != "general");
                 if prompting {
-                    assert_eq!(client.screen.prompt, lobby.unwrap_or_default(), "of {who}");
+                    let named = self.model.prompt_of(*who).unwrap_or_default();
+                    assert_eq!(client.screen.prompt, named, "of {who}");
                 }
             }
         }
@@ -677,7 +677,7 @@ fn shortened(line: Option<&str>) -> String {
 fn piece_bytes(piece: &Piece) -> usize {
     match piece {
         Piece::Text(text) => text.len(),
-        Piece::Fixed(which) => fixed::text(*which).len(),
+        Piece::Fixed(which, columns) => fixed::text(*which, *columns).len(),
         Piece::History(messages) => messages.iter().map(String::len).sum(),
     }
 }
@@ -696,7 +696,7 @@ fn compare(who: Who, client: &mut Client, laws: &mut Laws, lost: bool) {
     while let Some(Owed { piece, lenient }) = client.owed.pop_front() {
         let after = match &piece {
             Piece::Text(text) => take(rest, text, lost),
-            Piece::Fixed(which) => take(rest, fixed::text(*which), lost),
+            Piece::Fixed(which, columns) => take(rest, fixed::text(*which, *columns), lost),
             Piece::History(messages) => {
                 let least = if lenient { messages.len() } else { 0 };
                 (0..=least).find_map(|from| take(rest, &messages[from..].concat(), lost))

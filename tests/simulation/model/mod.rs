@@ -64,8 +64,8 @@ pub enum Piece {
     Text(String),
     /// A replayed history: whole messages of two lines each. A beginning may be missing.
     History(Vec<String>),
-    /// A long text that is the same every time.
-    Fixed(Fixed),
+    /// A long text that is the same every time, at this width.
+    Fixed(Fixed, Option<usize>),
 }
 
 /// A long text that is the same every time.
@@ -223,12 +223,12 @@ impl Model {
             since: now,
             name_errors: 0,
             picture: picture::DEFAULT,
-            columns: Some(79),
+            columns: Some(words::USUAL_COLUMNS),
             lobby: 0,
             refused: Vec::new(),
             probed: None,
             waiting: None,
-            owed: vec![Piece::Fixed(Fixed::Welcome)],
+            owed: vec![Piece::Fixed(Fixed::Welcome, Some(words::USUAL_COLUMNS))],
             closed: false,
         });
     }
@@ -379,6 +379,14 @@ impl Model {
     pub fn lobby_of(&self, who: Who) -> Option<&str> {
         self.name_of(who)?;
         Some(&self.lobby(self.client(who).lobby)?.name)
+    }
+
+    /// The lobby that this user's prompt names: none in general, or where the screen is too narrow.
+    pub fn prompt_of(&self, who: Who) -> Option<&str> {
+        const COLORS: usize = "\x1b[36m\x1b[0m".len();
+        let lobby = self.lobby_of(who).filter(|lobby| *lobby != "general")?;
+        let columns = self.client(who).columns.unwrap_or(usize::MAX);
+        (COLORS + lobby.len() + "> ".len() <= columns).then_some(lobby)
     }
 
     /// How many have a name.
@@ -569,6 +577,10 @@ impl Model {
 }
 
 impl Client {
+    fn owe_fixed(&mut self, which: Fixed) {
+        self.owed.push(Piece::Fixed(which, self.columns));
+    }
+
     fn owe(&mut self, told: &str) {
         let text = &*words::laid_out(told, self.columns);
         match self.owed.last_mut() {

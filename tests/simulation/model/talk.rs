@@ -5,7 +5,7 @@ use std::time::Duration;
 use mio_chat::chat::picture;
 
 use super::rooms::Said;
-use super::{Fixed, LONGEST_MESSAGE, Model, Piece, Who, words};
+use super::{Fixed, LONGEST_MESSAGE, Model, Who, words};
 
 const PAUSE: Duration = Duration::from_secs(300);
 
@@ -57,7 +57,7 @@ impl Model {
     pub(super) fn command(&mut self, who: Who, line: &str) {
         let (name, args) = split(line);
         match &*name.to_ascii_lowercase() {
-            "/help" => self.client_mut(who).owed.push(Piece::Fixed(Fixed::Help)),
+            "/help" => self.client_mut(who).owe_fixed(Fixed::Help),
             "/users" => self.list_users(who),
             "/lobbies" => self.list_lobbies(who),
             "/create" => self.create(who, args),
@@ -229,7 +229,7 @@ impl Model {
                 self.client_mut(who).picture = picture::DEFAULT;
                 self.tell(who, "Profile picture reset to default.\n");
             }
-            "list" => self.client_mut(who).owed.push(Piece::Fixed(Fixed::Pictures)),
+            "list" => self.client_mut(who).owe_fixed(Fixed::Pictures),
             name => match picture::find(name) {
                 Some(picture) => {
                     self.client_mut(who).picture = picture;

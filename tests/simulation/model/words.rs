@@ -185,28 +185,55 @@ pub fn said(text: &str) -> String {
 }
 
 /// What is seen at this width of something with marked texts: the rows of each stand one below the
-/// other, behind a gutter or blanks.
+/// other, behind a gutter or blanks. On a narrow screen the server's own words are in rows as well.
 pub fn laid_out(told: &str, columns: Option<usize>) -> String {
     let mut out = String::new();
     for line in told.split_inclusive('\n') {
-        let Some((before, rest)) = line.split_once(BEGIN) else {
-            out += line;
+        let (own, text) = match line.split_once(BEGIN) {
+            Some((own, rest)) => (own, Some(rest.rsplit_once(END).unwrap())),
+            None => (line.strip_suffix('\n').unwrap_or(line), None),
+        };
+        let narrow = columns.filter(|columns| *columns < USUAL_COLUMNS);
+        let before = narrow.map_or(own.to_owned(), |columns| in_rows(own, columns));
+        out += &before;
+        let Some((text, after)) = text else {
+            out += &line[own.len()..];
             continue;
         };
-        let (text, after) = rest.rsplit_once(END).unwrap();
         // All that ever stands there has one column a character.
-        let column = before.chars().count();
+        let last = before.rsplit('\n').next().unwrap();
+        let column = last.chars().count();
         let (lead, columns) = match columns {
             None => (String::new(), usize::MAX),
-            Some(columns) if column > 6 && 3 * column > columns => (" ".repeat(6), columns),
-            Some(columns) if before.starts_with("  │") => (before.to_owned(), columns),
+            Some(columns) if before != own || column > 6 && 3 * column > columns => {
+                (" ".repeat(6), columns)
+            }
+            Some(columns) if before.starts_with("  │") => (before, columns),
             Some(columns) => (" ".repeat(column), columns),
         };
-        let rows = rows(text, columns.saturating_sub(column), columns - lead.chars().count());
-        out += &format!("{before}{}{after}", rows.join(&format!("\n{lead}")));
+        let room = columns.saturating_sub(lead.chars().count());
+        let rows = rows(text, columns.saturating_sub(column), room, false);
+        out += &format!("{}{after}", rows.join(&format!("\n{lead}")));
     }
     out
 }
+
+/// The server's own words in rows, the further ones behind six blanks. A blank at the end is there if
+/// it has a column.
+fn in_rows(own: &str, columns: usize) -> String {
+    if width(own.trim_end()) <= columns {
+        return own.to_owned();
+    }
+    let mut rows = rows(own.trim_end(), columns, columns - 6, true);
+    let last = rows.last_mut().unwrap();
+    if own.ends_with(' ') && width(last) + 6 < columns {
+        last.push(' ');
+    }
+    rows.join("\n      ")
+}
+
+/// The columns of who has set none.
+pub const USUAL_COLUMNS: usize = 79;
 
 fn width(text: &str) -> usize {
     // Of what is typed here only Chinese signs and emoji are wide.
@@ -214,8 +241,8 @@ fn width(text: &str) -> usize {
 }
 
 /// A text in rows, the first of so many columns and the others of `room`. Only a word of plain ASCII
-/// may be longer.
-fn rows(text: &str, first: usize, room: usize) -> Vec<String> {
+/// may be longer, if not `all` words break.
+fn rows(text: &str, first: usize, room: usize, all: bool) -> Vec<String> {
     let mut rows = vec![String::new()];
     let mut gap = String::new();
     let mut full = false;
@@ -235,10 +262,11 @@ fn rows(text: &str, first: usize, room: usize) -> Vec<String> {
                 if !row.is_empty() || !gap.is_empty() || first < room && rows.len() == 1 {
                     rows.push(String::new());
                 }
-                full = width(part) > room && part.is_ascii();
+                full = width(part) > room && part.is_ascii() && !all;
                 for c in part.chars() {
+                    let here = if rows.len() == 1 { first } else { room };
                     let row = rows.last_mut().unwrap();
-                    if !full && width(row) + width(&c.to_string()) > room {
+                    if !full && width(row) + width(&c.to_string()) > here {
                         rows.push(String::new());
                     }
                     rows.last_mut().unwrap().push(c);
