@@ -89,6 +89,15 @@ pub const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 /// Password jobs waiting or under way; any more are refused.
 pub const MAX_PASSWORD_JOBS: usize = 256;
 
+// ---- What is shared by address ---------------------------------------------------------------
+
+/// Networks (/64) that an IPv6 site (/48) counts like, in every limit for an address.
+pub const SITE_NETS: u32 = 10;
+/// After so long, what an address has had of something scarce counts half.
+pub const SHARE_HALF_LIFE: Duration = Duration::from_secs(60);
+/// Addresses whose share of one thing is remembered.
+pub const MAX_SHARES: usize = 4096;
+
 // ---- What one turn of the loop may do ------------------------------------------------------
 
 /// Events taken from one `poll`.

@@ -9,27 +9,45 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use crate::limits::MAX_REMEMBERED;
+use crate::limits::{MAX_REMEMBERED, SITE_NETS};
 
 /// What counts as one address: an IPv4 address, even if it comes mapped into IPv6 (RFC 4291,
-/// 2.5.5.2), or an IPv6 /64, the least that one subscriber gets (RFC 6177).
+/// 2.5.5.2) or through NAT64 (RFC 6052, 2.1), or an IPv6 /64, the least that one subscriber gets
+/// (RFC 6177).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum AddrKey {
     /// One IPv4 address.
     V4(Ipv4Addr),
     /// The upper 64 bits of an IPv6 address.
     V6Net(u64),
+    /// The upper 48 bits of one, in the upper ones of these: what a site gets, or one subscriber who
+    /// asks for more. All of its networks together count like [`SITE_NETS`] of them.
+    V6Site(u64),
 }
 
 impl From<IpAddr> for AddrKey {
     fn from(addr: IpAddr) -> Self {
         match addr.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4),
-            IpAddr::V6(v6) => {
-                let [net @ .., _, _, _, _, _, _, _, _] = v6.octets();
-                Self::V6Net(u64::from_be_bytes(net))
-            }
+            IpAddr::V6(v6) => match v6.octets() {
+                [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => {
+                    Self::V4(Ipv4Addr::new(a, b, c, d))
+                }
+                [net @ .., _, _, _, _, _, _, _, _] => Self::V6Net(u64::from_be_bytes(net)),
+            },
         }
+    }
+}
+
+impl AddrKey {
+    /// All that a limit for addresses holds for: this address, with the limit as it is, and for an
+    /// IPv6 network its site, with this many times as much.
+    pub fn levels(self) -> impl Iterator<Item = (Self, u32)> {
+        let site = match self {
+            Self::V6Net(net) => Some((Self::V6Site(net >> 16 << 16), SITE_NETS)),
+            Self::V4(_) | Self::V6Site(_) => None,
+        };
+        std::iter::once((self, 1)).chain(site)
     }
 }
 
@@ -38,6 +56,7 @@ impl fmt::Display for AddrKey {
         match self {
             Self::V4(v4) => v4.fmt(f),
             Self::V6Net(net) => write!(f, "{}/64", Ipv6Addr::from(u128::from(*net) << 64)),
+            Self::V6Site(net) => write!(f, "{}/48", Ipv6Addr::from(u128::from(*net) << 64)),
         }
     }
 }
@@ -122,15 +141,19 @@ impl Connections {
     /// Adds one for `addr`, unless `limit` (0: none) are open already.
     #[must_use]
     pub fn try_open(&mut self, addr: AddrKey, limit: u32) -> bool {
-        let open = self.open.entry(addr).or_default();
-        if limit != 0 && *open >= limit {
+        let is_full = |(level, times): (AddrKey, u32)| {
+            self.open.get(&level).is_some_and(|open| *open >= limit.saturating_mul(times))
+        };
+        if limit != 0 && addr.levels().any(is_full) {
             return false;
         }
-        *open += 1;
+        for (level, _) in addr.levels() {
+            *self.open.entry(level).or_default() += 1;
+        }
         true
     }
 
-    /// How many addresses have a connection.
+    /// How many addresses, and sites, have a connection.
     #[must_use]
     pub fn addresses(&self) -> usize {
         self.open.len()
@@ -138,10 +161,12 @@ impl Connections {
 
     /// Removes one.
     pub fn close(&mut self, addr: AddrKey) {
-        if let Some(open) = self.open.get_mut(&addr) {
-            *open -= 1;
-            if *open == 0 {
-                self.open.remove(&addr);
+        for (level, _) in addr.levels() {
+            if let Some(open) = self.open.get_mut(&level) {
+                *open -= 1;
+                if *open == 0 {
+                    self.open.remove(&level);
+                }
             }
         }
     }
@@ -258,6 +283,16 @@ mod tests {
         assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
         assert_eq!(key("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
         assert_eq!(key("::ffff:192.0.2.1").to_string(), "192.0.2.1");
+        // Behind one NAT64 there are many people.
+        assert_eq!(key("64:ff9b::192.0.2.1"), key("192.0.2.1"));
+        assert_ne!(key("64:ff9b:1::192.0.2.1"), key("192.0.2.1"));
+        let levels: Vec<_> = key("2001:db8:1:2::1").levels().collect();
+        assert_eq!(
+            levels,
+            [(key("2001:db8:1:2::"), 1), (AddrKey::V6Site(0x2001_0db8_0001_0000), 10)]
+        );
+        assert_eq!(levels[1].0.to_string(), "2001:db8:1::/48");
+        assert_eq!(key("192.0.2.1").levels().count(), 1);
     }
 
     #[test]
@@ -308,13 +343,26 @@ mod tests {
         assert_eq!(open.addresses(), 0);
         assert!(open.try_open(addr, 2) && open.try_open(addr, 2));
         assert!(!open.try_open(addr, 2));
-        assert!(open.try_open(AddrKey::V6Net(1), 2));
+        assert!(open.try_open(AddrKey::V4(Ipv4Addr::BROADCAST), 2));
         assert_eq!(open.addresses(), 2);
         open.close(addr);
         assert!(open.try_open(addr, 2));
         (0..3).for_each(|_| open.close(addr));
         assert_eq!(open.addresses(), 1);
         assert!((0..100).all(|_| open.try_open(addr, 0)));
+    }
+
+    #[test]
+    fn a_site_counts_like_ten_networks() {
+        let net = |n: u64| AddrKey::V6Net(0x2001_0db8_0001_0000 + n);
+        let mut open = Connections::default();
+        for n in 0..10 {
+            assert!(open.try_open(net(n), 2) && open.try_open(net(n), 2));
+        }
+        assert!(!open.try_open(net(10), 2));
+        assert!(open.try_open(AddrKey::V6Net(0x2001_0db8_0002_0000), 2));
+        open.close(net(3));
+        assert!(open.try_open(net(10), 2) && !open.try_open(net(3), 2));
     }
 
     #[test]
