@@ -30,6 +30,7 @@ pub mod password;
 pub mod proxy;
 pub mod rate;
 pub mod refusal;
+pub mod share;
 pub mod text;
 pub mod timers;
 pub mod tunnel;
