@@ -18,7 +18,9 @@ use log::LevelFilter;
 use crate::chat;
 use crate::chat::assistant::AssistantSettings;
 use crate::dns::NameServer;
-use crate::limits::{DEFAULT_SEND_QUEUE_BYTES, MIN_MEMORY_MB, MIN_SEND_QUEUE_BYTES};
+use crate::limits::{
+    DEFAULT_BCRYPT_COST, DEFAULT_SEND_QUEUE_BYTES, MIN_MEMORY_MB, MIN_SEND_QUEUE_BYTES,
+};
 use crate::network::{Access, Networks};
 use crate::password::COSTS;
 use crate::tunnel::{self, NO_PROXY_VARIABLES, PROXY_VARIABLES, Proxy};
@@ -309,7 +311,7 @@ impl Config {
                 let allowed = |mb: &usize| *mb == 0 || (MIN_MEMORY_MB..=MAX_MEMORY_MB).contains(mb);
                 text.parse().ok().filter(allowed).map(Some)
             })?,
-            bcrypt_cost: vars.number("CHAT_BCRYPT_COST", 10, COSTS)?,
+            bcrypt_cost: vars.number("CHAT_BCRYPT_COST", DEFAULT_BCRYPT_COST, COSTS)?,
             log_level: vars.read(
                 "CHAT_LOG_LEVEL",
                 LevelFilter::Info,

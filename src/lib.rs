@@ -20,6 +20,7 @@ pub mod dns;
 pub mod gemini;
 pub mod http;
 pub mod id;
+pub mod jobs;
 pub mod limits;
 pub mod line;
 pub mod logging;

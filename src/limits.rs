@@ -86,8 +86,14 @@ pub const REFUSED_QUIET: Duration = Duration::from_secs(10);
 pub const MAX_REMEMBERED: usize = 65_536;
 /// How often the tables that forget by age are swept, while there is anything in them.
 pub const FORGET_INTERVAL: Duration = Duration::from_secs(10);
-/// Password jobs waiting or under way; any more are refused.
+/// log2 of the rounds for a lobby's password, if the operator sets nothing else.
+pub const DEFAULT_BCRYPT_COST: u32 = 10;
+/// Password jobs that wait; of any more, whoever holds most gives place.
 pub const MAX_PASSWORD_JOBS: usize = 256;
+/// An address from which somebody has been here for this long is a regular's.
+pub const LONG_HERE: Duration = Duration::from_secs(600);
+/// Whoever waits for a password job for this long is told.
+pub const PASSWORD_WAIT_TOLD: Duration = Duration::from_secs(3);
 
 // ---- What is shared by address ---------------------------------------------------------------
 

@@ -7,7 +7,6 @@
 //!
 //! Knows no clock and no random source: the salt is given. Passwords are wiped after use.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use base64::Engine as _;
@@ -16,8 +15,7 @@ use blowfish::Blowfish;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::id::ConnId;
-use crate::limits::{MAX_PASSWORD_BYTES, MAX_PASSWORD_JOBS};
+use crate::limits::{DEFAULT_BCRYPT_COST, MAX_PASSWORD_BYTES};
 
 /// The costs that an operator may choose: log2 of the number of rounds. Above 15 a single password
 /// takes seconds of the server's time.
@@ -168,6 +166,12 @@ impl Job {
         Some(Self { password, cost, salt, expected: Some(hash.clone()), progress: None })
     }
 
+    /// How much work it is, in passwords of the usual cost.
+    #[must_use]
+    pub fn amount(&self) -> f64 {
+        f64::from(1u32 << self.cost) / f64::from(1u32 << DEFAULT_BCRYPT_COST)
+    }
+
     /// Does one round, about 70 µs of work on a desktop processor. Gives the outcome after the last.
     pub fn advance(&mut self) -> Option<Outcome> {
         let Some(progress) = &mut self.progress else {
@@ -207,50 +211,6 @@ fn digest(state: &Blowfish) -> [u8; 24] {
         }
     }
     digest
-}
-
-/// Jobs in the order in which they came, at most [`MAX_PASSWORD_JOBS`], the first of them under
-/// way.
-#[derive(Debug, Default)]
-pub struct Jobs {
-    waiting: VecDeque<(ConnId, Job)>,
-}
-
-impl Jobs {
-    /// Queues a job for a connection. False if there are too many already.
-    #[must_use]
-    pub fn push(&mut self, id: ConnId, job: Job) -> bool {
-        let room = self.waiting.len() < MAX_PASSWORD_JOBS;
-        if room {
-            self.waiting.push_back((id, job));
-        }
-        room
-    }
-
-    /// Forgets the jobs of a connection that is gone.
-    pub fn cancel(&mut self, id: ConnId) {
-        self.waiting.retain(|(owner, _)| *owner != id);
-    }
-
-    /// Does one round of the first job, and gives its outcome if that was the last round.
-    pub fn advance(&mut self) -> Option<(ConnId, Outcome)> {
-        let (id, job) = self.waiting.front_mut()?;
-        let done = (*id, job.advance()?);
-        self.waiting.pop_front();
-        Some(done)
-    }
-
-    /// How many wait or are under way.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Whether there is nothing to do.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -357,25 +317,5 @@ mod tests {
         let mut begun = job;
         let _ = begun.advance();
         assert!(format!("{begun:?}").contains("Progress(16 rounds left)"));
-    }
-
-    #[test]
-    fn jobs_are_served_in_order_bounded_and_cancelled_with_their_owner() {
-        let id = |n| ConnId::new(n, 1).unwrap();
-        let job = || Job::hash(Password::new(b"x").unwrap(), 4, [0; 16]);
-        let mut jobs = Jobs::default();
-        for n in 0..MAX_PASSWORD_JOBS {
-            assert!(jobs.push(id(n), job()));
-        }
-        assert!(!jobs.push(id(999), job()));
-        assert_eq!((jobs.len(), jobs.is_empty()), (MAX_PASSWORD_JOBS, false));
-        jobs.cancel(id(1));
-        let mut done = Vec::new();
-        while done.len() < 3 {
-            done.extend(jobs.advance().map(|(id, _)| id));
-        }
-        assert_eq!(done, vec![id(0), id(2), id(3)]);
-        (0..MAX_PASSWORD_JOBS).for_each(|n| jobs.cancel(id(n)));
-        assert_eq!((jobs.len(), jobs.is_empty()), (0, true));
     }
 }

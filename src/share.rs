@@ -17,7 +17,12 @@ use crate::rate::AddrKey;
 #[derive(Debug, Default)]
 pub struct Shares {
     had: HashMap<AddrKey, Had>,
+    /// When those who have had next to nothing were last forgotten.
+    swept: Option<Instant>,
 }
+
+/// Less than this is as good as nothing: one, some minutes later.
+const NEXT_TO_NOTHING: f64 = 0.05;
 
 #[derive(Debug, Clone, Copy)]
 struct Had {
@@ -64,6 +69,7 @@ impl Rank {
 impl Shares {
     /// Counts that this address has had so much; less than nothing gives some back.
     pub fn charge(&mut self, now: Instant, addr: AddrKey, amount: f64) {
+        self.forget(now);
         for (level, _) in addr.levels() {
             if !self.had.contains_key(&level) && self.had.len() >= MAX_SHARES {
                 self.forget_least(now);
@@ -121,9 +127,13 @@ impl Shares {
         self.had.len()
     }
 
-    /// Forgets who has had next to nothing.
-    pub fn forget(&mut self, now: Instant, nothing: f64) {
-        self.had.retain(|_, had| had.now(now) > nothing);
+    /// Forgets who has had next to nothing, now and then.
+    fn forget(&mut self, now: Instant) {
+        if self.swept.is_some_and(|at| now.saturating_duration_since(at) < SHARE_HALF_LIFE) {
+            return;
+        }
+        self.swept = Some(now);
+        self.had.retain(|_, had| had.now(now) > NEXT_TO_NOTHING);
         if self.had.len() < self.had.capacity() / 4 {
             self.had.shrink_to(self.had.len() * 2);
         }
@@ -159,11 +169,11 @@ impl<T> Line<T> {
     }
 
     /// Takes the first of those who can be served, which counts as having had it.
-    pub fn next(&mut self, now: Instant, can: impl Fn(&T) -> bool) -> Option<Claim<T>> {
+    pub fn next(&mut self, now: Instant, can: impl Fn(&T) -> bool) -> Option<T> {
         let place = self.shares.first(now, self.claims(can))?;
         let claim = self.waiting.remove(place);
         self.shares.charge(now, claim.addr, claim.amount);
-        Some(claim)
+        Some(claim.what)
     }
 
     /// Takes the last of these.
@@ -175,10 +185,10 @@ impl<T> Line<T> {
     /// How many come before those for whom this holds, the first of them.
     #[must_use]
     pub fn before(&self, now: Instant, whom: impl Fn(&T) -> bool) -> Option<usize> {
-        let ranked = self.shares.ranked(now, self.claims(|_| true));
-        let is_it = |place: &usize| self.waiting.get(*place).is_some_and(|claim| whom(&claim.what));
-        let (own, _) = ranked.iter().find(|(_, place)| is_it(place))?;
-        Some(ranked.iter().filter(|(rank, _)| rank.order(own).is_lt()).count())
+        let mut ranked = self.shares.ranked(now, self.claims(|_| true));
+        ranked.sort_by(|(one, _), (other, _)| one.order(other));
+        let is_it = |place: usize| self.waiting.get(place).is_some_and(|claim| whom(&claim.what));
+        ranked.iter().position(|(_, place)| is_it(*place))
     }
 
     /// Forgets those for whom this does not hold.
@@ -187,19 +197,18 @@ impl<T> Line<T> {
     }
 
     /// All who wait, in the order in which they came.
-    pub fn iter(&self) -> impl Iterator<Item = &Claim<T>> {
-        self.waiting.iter()
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.waiting.iter().map(|claim| &claim.what)
     }
 
-    /// What each address has had.
-    pub fn shares_mut(&mut self) -> &mut Shares {
-        &mut self.shares
+    /// The first of these, in the order in which they came, to be changed.
+    pub fn find_mut(&mut self, which: impl Fn(&T) -> bool) -> Option<&mut T> {
+        self.waiting.iter_mut().map(|claim| &mut claim.what).find(|what| which(what))
     }
 
-    /// How many addresses, and sites, are remembered.
-    #[must_use]
-    pub fn remembered(&self) -> usize {
-        self.shares.remembered()
+    /// Gives back so much that this address was charged.
+    pub fn give_back(&mut self, now: Instant, addr: AddrKey, amount: f64) {
+        self.shares.charge(now, addr, -amount);
     }
 
     fn claims(&self, of: impl Fn(&T) -> bool) -> impl Iterator<Item = Claim<usize>> {
@@ -240,15 +249,14 @@ mod tests {
         // There is no room for one more: the third of an address is more than anybody else's.
         assert_eq!(line.push(now, claim(addr(3), now, "c1"), 4), Some("a3"));
         assert_eq!(line.before(now, |what| *what == "a2"), Some(3));
-        let order: Vec<_> =
-            std::iter::from_fn(|| line.next(now, |_| true)).map(|claim| claim.what).collect();
+        let order: Vec<_> = std::iter::from_fn(|| line.next(now, |_| true)).collect();
         assert_eq!(order, ["a1", "b1", "c1", "a2"]);
         // All have had one, and the first address two.
         line.push(now, claim(addr(1), now, "a4"), 4);
         line.push(now, claim(addr(4), now, "d1"), 4);
         line.push(now, claim(addr(2), now, "b2"), 4);
-        assert_eq!(line.next(now, |what| *what != "d1").unwrap().what, "b2");
-        assert_eq!(line.next(now, |_| true).unwrap().what, "d1");
+        assert_eq!(line.next(now, |what| *what != "d1").unwrap(), "b2");
+        assert_eq!(line.next(now, |_| true).unwrap(), "d1");
         line.retain(|what| *what != "a4");
         assert_eq!((line.iter().count(), line.before(now, |_| true)), (0, None));
     }
@@ -261,7 +269,7 @@ mod tests {
         line.push(later, claim(addr(1), later, "new"), 9);
         line.push(later, claim(addr(2), start, "old"), 9);
         assert_eq!(line.take_last(later, |_| true), Some("new"));
-        assert_eq!(line.next(later, |_| true).unwrap().what, "old");
+        assert_eq!(line.next(later, |_| true).unwrap(), "old");
     }
 
     #[test]
@@ -275,8 +283,8 @@ mod tests {
         assert!((shares.had(later, addr(1)) - 3.0).abs() < 1e-9);
         shares.charge(later, addr(1), -5.0);
         assert!(shares.had(later, addr(1)).abs() < 1e-9);
-        shares.forget(later, 0.1);
-        assert_eq!(shares.remembered(), 0);
+        shares.charge(later + SHARE_HALF_LIFE, addr(2), 1.0);
+        assert_eq!(shares.remembered(), 1);
     }
 
     #[test]

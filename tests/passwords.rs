@@ -141,3 +141,35 @@ fn a_password_beside_an_unusual_blank_is_shown_to_nobody() {
     let list = maker.expect("Lobby: den2");
     assert!(!list.contains("hunter2"), "{list}");
 }
+
+/// Whoever has had no password checked lately comes next, however many others want theirs checked
+/// all the time, right ones included; and is never told that there are too many.
+#[test]
+fn those_who_have_passwords_checked_all_the_time_wait_behind_others() {
+    const ADDRESSES: u8 = 26;
+    let settings = [("CHAT_BCRYPT_COST", "8"), ("CHAT_MESSAGES_PER_WINDOW", "0")];
+    let server = Server::with(&settings);
+    private_lobby(&server);
+    let mut alice = server.connect_from([127, 0, 1, 1]).login("alice");
+    let mut joined = |whom: &mut Client| {
+        let asked = Instant::now();
+        whom.send("/join secret open sesame");
+        whom.expect("Joined lobby 'secret'\n");
+        whom.send("/join general");
+        whom.expect("Joined lobby 'general'\n");
+        asked.elapsed()
+    };
+    let alone = joined(&mut alice);
+    let mut crowd = Vec::new();
+    for n in 0..ADDRESSES {
+        for m in 0..10 {
+            let mut client = server.connect_from([127, 0, 2, n]).login(&format!("crowd{n}x{m}"));
+            client.send_bytes("/join secret open sesame\n/join general\n".repeat(500).as_bytes());
+            crowd.push(client);
+        }
+    }
+    common::eventually("they wait in line", || server.state()["password_jobs"] > 100);
+    let mut bob = server.connect_from([127, 0, 1, 2]).login("bob");
+    let beside = joined(&mut bob);
+    assert!(beside < 40 * alone + Duration::from_millis(500), "{beside:?}, alone {alone:?}");
+}

@@ -27,6 +27,7 @@ impl Chat {
         let until = now + self.settings.login_timeout;
         self.timers.set(Timer::Session(id), &mut deadline, Some(until));
         let stage = Stage::Login { errors: 0 };
+        self.addresses.came(now, addr);
         self.sessions.insert(id, Session { peer, addr, deadline, stage });
         log::debug!("{peer} connected");
         out.push(id, &self.welcome);

@@ -12,6 +12,7 @@
 //! `login` is the name prompt, `talk` the lines of a user, `rooms` the movement between lobbies,
 //! `assistant` the questions to Rox.
 
+mod address;
 pub mod assistant;
 pub mod banner;
 pub mod command;
@@ -46,6 +47,7 @@ use crate::password::{Outcome, Password, PasswordHash};
 use crate::rate::{AddrKey, Expiring, Lockouts};
 use crate::refusal::RefusalLog;
 use crate::timers::Timers;
+use address::Addresses;
 use assistant::{Answer, AskId, Assistant, AssistantSettings};
 use crowd::Way;
 use lobby::{Lobbies, Lobby, LobbyId};
@@ -115,6 +117,13 @@ pub enum Event<'a> {
         ask: AskId,
         /// What.
         answer: Answer<'a>,
+    },
+    /// A password job has waited for long.
+    PasswordWaits {
+        /// Whose.
+        id: ConnId,
+        /// Its place in the line.
+        place: usize,
     },
     /// The connection is lost; nothing more can be said to it.
     Closed {
@@ -282,6 +291,7 @@ pub struct Chat {
     requests: VecDeque<Request>,
     /// The rate limits of users who left, in case they come back.
     departed: Expiring<(AddrKey, Rc<str>), Windows>,
+    addresses: Addresses,
     wrong_passwords: Lockouts,
     /// When the tables that forget by age are swept; `None` while they are empty.
     forget_deadline: Option<Instant>,
@@ -307,6 +317,7 @@ impl Chat {
             timers: Timers::default(),
             requests: VecDeque::new(),
             departed: Expiring::default(),
+            addresses: Addresses::default(),
             wrong_passwords: Lockouts::new(PASSWORD_FAILURES, PASSWORD_WINDOW),
             forget_deadline: None,
             refusal_log: RefusalLog::default(),
@@ -327,6 +338,7 @@ impl Chat {
             Event::WrongProtocol { id, protocol } => self.wrong_protocol(now, id, protocol, out),
             Event::EndOfInput { id } => self.dismiss(now, id, CloseReason::EndOfInput, None, out),
             Event::Password { id, outcome } => self.password(now, id, outcome, out),
+            Event::PasswordWaits { id, place } => self.password_waits(id, place, out),
             Event::Answer { ask, answer } => self.answer(now, ask, &answer, out),
             Event::Closed { id, reason } => self.end_session(now, id, reason, out),
             Event::Forbidden { id } => self.forbidden(now, id, out),
@@ -354,6 +366,13 @@ impl Chat {
     /// default. The clock has to be set before it shows anything.
     pub fn set_zone(&mut self, zone: Zone) {
         self.wall_clock = WallClock::new(zone);
+    }
+
+    /// Where this session comes from, and since when somebody has been here from there.
+    #[must_use]
+    pub fn presence(&self, id: ConnId) -> Option<(AddrKey, Instant)> {
+        let addr = self.sessions.get(id)?.addr;
+        Some((addr, self.addresses.here(addr)?))
     }
 
     /// The zone of that clock.
@@ -543,6 +562,7 @@ impl Chat {
         let Some(mut session) = self.sessions.remove(id) else { return };
         self.timers.set(Timer::Session(id), &mut session.deadline, None);
         let (peer, addr) = (session.peer, session.addr);
+        self.addresses.went(addr);
         let Stage::Named(user) = session.stage else {
             log::debug!("{peer} left without a name - {reason}");
             return;

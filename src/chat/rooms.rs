@@ -399,6 +399,14 @@ impl Chat {
             }
         }
     }
+
+    /// Somebody's password is not checked yet, and will not be for a while.
+    pub(super) fn password_waits(&self, id: ConnId, place: usize, out: &mut Outboxes) {
+        if self.user(id).is_some_and(|user| user.waiting.is_some()) {
+            let notice = format_args!("Many passwords are being checked: yours is number {place}.");
+            out.push(id, &render::notice(notice));
+        }
+    }
 }
 
 fn cannot_create(error: CreateError) -> Frame {

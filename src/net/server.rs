@@ -32,13 +32,14 @@ use crate::config::Config;
 use crate::count::count;
 use crate::gemini::Ending;
 use crate::id::{ConnId, reserved_token};
+use crate::jobs::Jobs;
 use crate::limits::{
     ACCEPTS_PER_TURN, EVENTS_PER_TURN, HANDSHAKES_PER_TURN, PASSWORD_SHARE, PASSWORD_SLICE,
     READ_BUFFER_BYTES, SERVE_TIME, SHUTDOWN_TIMEOUT, input_pause_bytes,
 };
 use crate::logging;
 use crate::outbox::Outboxes;
-use crate::password::{Job, Jobs, Outcome};
+use crate::password::{Job, Outcome};
 use crate::rate::Connections;
 use crate::refusal::RefusalLog;
 use crate::timers::Timers;
@@ -387,13 +388,17 @@ impl Server {
     }
 
     fn begin_job(&mut self, now: Instant, id: ConnId, job: Option<Job>) {
-        if job.is_some_and(|job| self.jobs.push(id, job)) {
-            if let Some(conn) = self.conn(id) {
-                conn.paused = true;
+        let gives_place = match job.zip(self.chat.presence(id)) {
+            Some((job, (addr, here))) => {
+                if let Some(conn) = self.conn(id) {
+                    conn.paused = true;
+                }
+                self.jobs.push(now, id, job, addr, here)
             }
-        } else {
-            let busy = Event::Password { id, outcome: Outcome::Busy };
-            self.chat.handle(now, busy, &mut self.outboxes);
+            None => Some(id),
+        };
+        if let Some(id) = gives_place {
+            self.end_job(now, id, Outcome::Busy);
         }
     }
 
@@ -402,9 +407,13 @@ impl Server {
         let clock = read_clock();
         let share = clock.duration_since(now) / PASSWORD_SHARE;
         let end = clock + share.clamp(*PASSWORD_SLICE.start(), *PASSWORD_SLICE.end());
+        if let Some((id, place)) = self.jobs.overdue(now) {
+            self.tell_chat(now, Event::PasswordWaits { id, place });
+        }
         while !self.jobs.is_empty() {
-            if let Some((id, outcome)) = self.jobs.advance() {
-                self.finish_job(now, id, outcome);
+            if let Some((id, outcome)) = self.jobs.advance(now) {
+                self.end_job(now, id, outcome);
+                self.drain_requests(now);
             }
             if read_clock() >= end {
                 return;
@@ -412,11 +421,11 @@ impl Server {
         }
     }
 
-    fn finish_job(&mut self, now: Instant, id: ConnId, outcome: Outcome) {
+    fn end_job(&mut self, now: Instant, id: ConnId, outcome: Outcome) {
         if let Some(conn) = self.conn(id) {
             conn.paused = false;
         }
-        self.tell_chat(now, Event::Password { id, outcome });
+        self.chat.handle(now, Event::Password { id, outcome }, &mut self.outboxes);
         self.wake(id);
     }
 

@@ -16,13 +16,14 @@ use mio_chat::chat::{Chat, CloseReason, Event, Request, Settings};
 use mio_chat::clock::Zone;
 use mio_chat::gemini::{AskError, Cause, PERSONA};
 use mio_chat::id::ConnId;
+use mio_chat::jobs::Jobs;
 use mio_chat::limits::{
     ASKS_AT_ONCE, LINES_PER_TURN, MAX_PASSWORD_JOBS, READ_BYTES_PER_TURN, SLICES_PER_WRITE,
     input_pause_bytes, max_reply_bytes,
 };
 use mio_chat::line::{Ending, Line, LineDecoder};
 use mio_chat::outbox::Outboxes;
-use mio_chat::password::{Job, Jobs, Outcome};
+use mio_chat::password::{Job, Outcome};
 use mio_chat::rate::{AddrKey, Connections};
 use mio_chat::text;
 use tz::TimeZone;
@@ -362,7 +363,9 @@ impl World {
     fn begin_job(&mut self, id: ConnId, job: Job) {
         let who = self.who(id);
         assert!(self.model.waits_for_password(who), "{who} waits for nothing");
-        assert!(self.jobs.push(id, job), "there is room for everybody's");
+        let (addr, here) = self.chat.presence(id).unwrap();
+        let gives_place = self.jobs.push(self.base + self.now, id, job, addr, here);
+        assert_eq!(gives_place, None, "there is room for everybody's");
         self.clients.get_mut(&who).unwrap().paused = true;
     }
 
@@ -380,7 +383,7 @@ impl World {
         self.time_out_answers();
         self.settle();
         for _ in 0..rounds {
-            if let Some((id, outcome)) = self.jobs.advance() {
+            if let Some((id, outcome)) = self.jobs.advance(self.base + self.now) {
                 self.finish_job(id, outcome);
             }
         }

@@ -165,6 +165,20 @@ fn too_many_passwords_at_once_are_answered_and_the_user_goes_on() {
 }
 
 #[test]
+fn who_waits_long_for_a_password_is_told_how_many_come_first() {
+    let mut world = World::new();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    world.hold = true;
+    world.say(alice, "/create den pw x");
+    world.clear();
+    for id in [alice, bob] {
+        world.handle(Event::PasswordWaits { id, place: 7 });
+    }
+    let told = "Many passwords are being checked: yours is number 7.";
+    assert_eq!((world.seen(alice), world.seen(bob)), (vec![told.to_owned()], vec![]));
+}
+
+#[test]
 fn a_connection_that_is_lost_is_a_departure_and_is_not_closed_again() {
     let mut world = World::new();
     let (alice, bob) = (world.user("alice"), world.user("bob"));
