@@ -266,6 +266,8 @@ impl Config {
         let rate_window = vars.secs("CHAT_RATE_WINDOW_SECS", 10, 1..=3600)?;
         let idle = vars.secs("CHAT_IDLE_TIMEOUT_SECS", 0, 0..=MAX_SECS)?;
         let max_connections = vars.number("CHAT_MAX_CONNECTIONS", 0, 0..=1_000_000)?;
+        let max_connections_per_ip =
+            vars.number("CHAT_MAX_CONNECTIONS_PER_IP", 10, 0..=1_000_000)?;
         let gemini = Gemini::parse(&vars)?;
         let memory_allowed =
             format!("0, or a whole number from {MIN_MEMORY_MB} to {MAX_MEMORY_MB}");
@@ -279,11 +281,7 @@ impl Config {
             },
             tls_max_handshakes: vars.number("CHAT_TLS_MAX_HANDSHAKES", 64, 1..=10_000)?,
             max_connections: (max_connections != 0).then_some(max_connections),
-            max_connections_per_ip: vars.number(
-                "CHAT_MAX_CONNECTIONS_PER_IP",
-                10,
-                0..=1_000_000,
-            )?,
+            max_connections_per_ip,
             access: Access {
                 allow: vars.networks("CHAT_ALLOW_FROM")?,
                 deny: vars.networks("CHAT_DENY_FROM")?,
@@ -292,6 +290,8 @@ impl Config {
             chat: chat::Settings {
                 messages_per_window: vars.number("CHAT_MESSAGES_PER_WINDOW", 5, 0..=1000)?,
                 rate_window,
+                connections_per_address: usize::try_from(max_connections_per_ip)
+                    .unwrap_or(usize::MAX),
                 history_age: vars.secs("CHAT_HISTORY_SECS", 300, 0..=86_400)?,
                 lobby_ttl: vars.secs("CHAT_LOBBY_TTL_SECS", 7200, 1..=MAX_SECS)?,
                 login_timeout: vars.secs("CHAT_LOGIN_TIMEOUT_SECS", 60, 1..=3600)?,

@@ -77,6 +77,13 @@ pub const REPEATED_CHARS: usize = 32;
 pub const PASSWORD_FAILURES: usize = 3;
 /// The span in which wrong passwords are counted, and how long a lock-out lasts.
 pub const PASSWORD_WINDOW: Duration = Duration::from_secs(60);
+/// Messages that one lobby takes within the span of the rate limit; of more each address has an equal
+/// share.
+pub const LOBBY_MESSAGES: usize = 300;
+/// Log-ins from an address within `LOGINS_WINDOW`, for each connection that it may have.
+pub const LOGINS_PER_CONNECTION: usize = 3;
+/// See [`LOGINS_PER_CONNECTION`].
+pub const LOGINS_WINDOW: Duration = Duration::from_secs(60);
 /// Commands that only show something, and unknown commands, answered within the span of the rate
 /// limit; they do not count against what may be said.
 pub const LOOKS_PER_WINDOW: usize = 20;

@@ -125,6 +125,75 @@ impl SlidingWindow {
     }
 }
 
+/// A sliding window that addresses share: when it is full each has an equal part of it, and at least
+/// one event.
+#[derive(Debug, Default)]
+pub struct SharedWindow {
+    accepted: VecDeque<(Instant, AddrKey)>,
+    /// How many of them are each address's, and each site's.
+    by: HashMap<AddrKey, usize>,
+}
+
+impl SharedWindow {
+    /// How long it takes until an event of this address is accepted, if at most `most` are to be within
+    /// `window`; `None` if it would be accepted now. 0 means no limit.
+    #[must_use]
+    pub fn wait(
+        &mut self,
+        now: Instant,
+        addr: AddrKey,
+        most: usize,
+        window: Duration,
+    ) -> Option<Duration> {
+        self.prune(now, window);
+        if most == 0 || self.accepted.len() < most {
+            return None;
+        }
+        let is_address = |key: &&AddrKey| !matches!(key, AddrKey::V6Site(_));
+        let others = self.by.keys().filter(is_address).filter(|key| **key != addr).count();
+        let share = (most / (others + 1)).max(1);
+        let frees = |(level, times): (AddrKey, u32)| {
+            let share = share * usize::try_from(times).unwrap_or(usize::MAX);
+            let excess = self.by.get(&level)?.checked_sub(share)?;
+            let of_level = |(_, addr): &&(_, AddrKey)| addr.levels().any(|(key, _)| key == level);
+            let (at, _) = self.accepted.iter().filter(of_level).nth(excess)?;
+            Some(window.saturating_sub(now.saturating_duration_since(*at)))
+        };
+        addr.levels().filter_map(frees).max()
+    }
+
+    /// Counts an event.
+    pub fn accept(&mut self, now: Instant, addr: AddrKey) {
+        self.accepted.push_back((now, addr));
+        for (level, _) in addr.levels() {
+            *self.by.entry(level).or_default() += 1;
+        }
+    }
+
+    /// Forgets what is older than `window`, and the room it took when nothing is left.
+    pub fn forget(&mut self, now: Instant, window: Duration) {
+        self.prune(now, window);
+        if self.accepted.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    fn prune(&mut self, now: Instant, window: Duration) {
+        while let Some((at, addr)) = self.accepted.front().copied()
+            && now.saturating_duration_since(at) >= window
+        {
+            self.accepted.pop_front();
+            for (level, _) in addr.levels() {
+                let Some(count) = self.by.get_mut(&level) else { continue };
+                *count -= 1;
+                if *count == 0 {
+                    self.by.remove(&level);
+                }
+            }
+        }
+    }
+}
+
 /// Whole seconds to wait, rounded up, so that waiting this long is always enough.
 #[must_use]
 pub fn wait_secs(wait: Duration) -> u64 {
@@ -363,6 +432,37 @@ mod tests {
         assert!(open.try_open(AddrKey::V6Net(0x2001_0db8_0002_0000), 2));
         open.close(net(3));
         assert!(open.try_open(net(10), 2) && !open.try_open(net(3), 2));
+    }
+
+    #[test]
+    fn a_full_window_is_shared_equally_and_everybody_has_one() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let ten = Duration::from_secs(10);
+        let addr = |n: u8| AddrKey::V4([192, 0, 2, n].into());
+        let mut window = SharedWindow::default();
+        for secs in 0..6 {
+            assert_eq!(window.wait(at(secs), addr(1), 6, ten), None);
+            window.accept(at(secs), addr(1));
+        }
+        // All for one, but it is full; a second address has half of it.
+        assert_eq!(window.wait(at(6), addr(1), 6, ten), Some(Duration::from_secs(4)));
+        for _ in 0..3 {
+            assert_eq!(window.wait(at(6), addr(2), 6, ten), None);
+            window.accept(at(6), addr(2));
+        }
+        assert_eq!(window.wait(at(6), addr(2), 6, ten), Some(ten));
+        // The first one has three too many: the fourth has to go as well.
+        assert_eq!(window.wait(at(6), addr(1), 6, ten), Some(Duration::from_secs(7)));
+        for n in 10..40 {
+            assert_eq!(window.wait(at(6), addr(n), 6, ten), None);
+            window.accept(at(6), addr(n));
+            // With seven addresses or more the share is one.
+            assert_eq!(window.wait(at(6), addr(n), 6, ten).is_some(), n >= 11, "{n}");
+        }
+        assert_eq!(window.wait(at(16), addr(1), 6, ten), None);
+        assert!(window.accepted.is_empty() && window.by.is_empty());
+        assert_eq!(window.wait(at(16), addr(1), 0, ten), None);
     }
 
     #[test]

@@ -25,7 +25,9 @@ impl Server {
         let secs = Duration::from_secs;
         let chat = Chat::new(Settings {
             messages_per_window: 10,
-            rate_window: secs(5),
+            // Less than a lobby takes.
+            rate_window: secs(3),
+            connections_per_address: 0,
             history_age: secs(600),
             lobby_ttl: secs(60),
             login_timeout: secs(60),

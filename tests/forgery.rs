@@ -42,6 +42,7 @@ impl Stage {
         let chat = Chat::new(Settings {
             messages_per_window: 0,
             rate_window: hour,
+            connections_per_address: 0,
             history_age: hour,
             lobby_ttl: hour,
             login_timeout: hour,

@@ -151,7 +151,7 @@ fn those_who_have_passwords_checked_all_the_time_wait_behind_others() {
     let server = Server::with(&settings);
     private_lobby(&server);
     let mut alice = server.connect_from([127, 0, 1, 1]).login("alice");
-    let mut joined = |whom: &mut Client| {
+    let joined = |whom: &mut Client| {
         let asked = Instant::now();
         whom.send("/join secret open sesame");
         whom.expect("Joined lobby 'secret'\n");

@@ -121,6 +121,7 @@ impl World {
         let settings = Settings {
             messages_per_window: rate_limit,
             rate_window: RATE_WINDOW,
+            connections_per_address: 10,
             history_age: Duration::from_secs(300),
             lobby_ttl: Duration::from_secs(7200),
             login_timeout: Duration::from_secs(60),

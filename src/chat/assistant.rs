@@ -183,6 +183,7 @@ impl Chat {
         }
         let text = text.into();
         lobby.asks.waiting.push_back(Question { asker: id, name, text, at: now, budgets });
+        self.count_talk(now, id, at);
         self.start_questions(now, out);
         let waiting = self.lobbies.get(at).map_or(0, |lobby| lobby.asks.waiting.len());
         if waiting > 0 {

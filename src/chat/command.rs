@@ -78,6 +78,16 @@ impl Command<'_> {
             _ => false,
         }
     }
+
+    /// Whether everybody in the lobby hears it at once.
+    #[must_use]
+    pub fn talks(&self) -> bool {
+        match self {
+            Self::Tag { .. } => true,
+            Self::Ask(question) => !self.only_shows() && !question.eq_ignore_ascii_case("stop"),
+            _ => false,
+        }
+    }
 }
 
 /// Why a line that starts with `/` is no command.

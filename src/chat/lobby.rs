@@ -17,7 +17,7 @@ use crate::id::ConnId;
 use crate::limits::{HISTORY_BYTES, HISTORY_MESSAGES, MAX_LOBBIES, MAX_LOBBIES_PER_CREATOR};
 use crate::outbox::PromptText;
 use crate::password::PasswordHash;
-use crate::rate::AddrKey;
+use crate::rate::{AddrKey, SharedWindow};
 
 /// The name of the lobby that everybody enters first and that is never removed.
 pub const GENERAL: &str = "general";
@@ -151,6 +151,8 @@ pub(super) struct Lobby {
     /// The text of the prompt for those who are here, if it is not the usual one.
     pub(super) prompt_text: Option<PromptText>,
     pub(super) history: History,
+    /// What it has heard lately, and from which addresses.
+    pub(super) talk: SharedWindow,
     /// When something was last said here.
     pub(super) last_said: Option<Instant>,
     arrivals: Crowd,
@@ -277,6 +279,7 @@ impl Lobbies {
             members: Vec::new(),
             prompt_text: None,
             history: History::default(),
+            talk: SharedWindow::default(),
             last_said: None,
             arrivals: Crowd::default(),
             departures: Crowd::default(),

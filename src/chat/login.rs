@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::address::{Act, Limit};
 use super::name::{self, NameError, What};
 use super::protocol::Protocol;
 use super::user::{Session, Stage, User};
 use super::{Chat, CloseReason, Request, Timer, render};
 use crate::id::ConnId;
-use crate::limits::{MAX_NAME_ERRORS, PROBE_INTERVAL, PROBE_TRUST};
+use crate::limits::{
+    LOGINS_PER_CONNECTION, LOGINS_WINDOW, MAX_NAME_ERRORS, PROBE_INTERVAL, PROBE_TRUST,
+};
 use crate::line::Line;
 use crate::outbox::{Frame, Outboxes};
 use crate::rate::{AddrKey, wait_secs};
@@ -146,7 +149,23 @@ impl Chat {
         self.dismiss(now, id, CloseReason::NameErrors, Some(&farewell), out);
     }
 
+    /// Whether somebody may log in from this address now. If not, that is said, and it is the end.
+    fn may_log_in(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) -> bool {
+        let Some(session) = self.sessions.get(id) else { return false };
+        let (addr, ip) = (session.addr, session.peer.ip());
+        let most = LOGINS_PER_CONNECTION * self.settings.connections_per_address;
+        let limit = Limit { act: Act::LogsIn, most, window: LOGINS_WINDOW };
+        let Err(wait) = self.addresses.try_accept(now, addr, limit) else { return true };
+        self.refusal_log.note(now, ip, "too many log-ins");
+        let farewell = render::too_many_logins(wait_secs(wait));
+        self.dismiss(now, id, CloseReason::TooManyLogins, Some(&farewell), out);
+        false
+    }
+
     fn name_accepted(&mut self, now: Instant, id: ConnId, name: &str, out: &mut Outboxes) {
+        if !self.may_log_in(now, id, out) {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(id) else { return };
         let idle = self.settings.idle_timeout.map(|idle| now + idle);
         self.timers.set(Timer::Session(id), &mut session.deadline, idle);

@@ -63,6 +63,9 @@ pub struct Settings {
     pub messages_per_window: usize,
     /// The span of the rate limit.
     pub rate_window: Duration,
+    /// How many connections an address may have, and so how many times as much as one user all its
+    /// users together may do; 0 means no limit.
+    pub connections_per_address: usize,
     /// How long a message stays in a history.
     pub history_age: Duration,
     /// How long an empty lobby stays.
@@ -199,6 +202,8 @@ pub enum CloseReason {
     LoginTimeout,
     /// Too many wrong names.
     NameErrors,
+    /// Its address has logged in too often.
+    TooManyLogins,
     /// Nothing said for too long.
     IdleTimeout,
     /// Not a chat client.
@@ -226,6 +231,7 @@ impl fmt::Display for CloseReason {
             Self::EndOfInput => f.write_str("end of input"),
             Self::LoginTimeout => f.write_str("no name in time"),
             Self::NameErrors => f.write_str("too many wrong names"),
+            Self::TooManyLogins => f.write_str("too many log-ins"),
             Self::IdleTimeout => f.write_str("idle for too long"),
             Self::WrongProtocol(protocol) => write!(f, "{protocol} instead of chat"),
             Self::SendQueueFull => f.write_str("reads too slowly: send queue full"),
@@ -436,6 +442,7 @@ impl Chat {
 
     fn remembered(&self) -> usize {
         self.departed.remembered()
+            + self.addresses.remembered()
             + self.wrong_passwords.remembered()
             + self.assistant.budgets.remembered()
     }
@@ -443,6 +450,7 @@ impl Chat {
     fn forget(&mut self, now: Instant) {
         self.forget_deadline = None;
         self.departed.forget(now);
+        self.addresses.forget(now);
         self.wrong_passwords.forget(now);
         self.assistant.budgets.forget(now);
     }
@@ -562,7 +570,7 @@ impl Chat {
         let Some(mut session) = self.sessions.remove(id) else { return };
         self.timers.set(Timer::Session(id), &mut session.deadline, None);
         let (peer, addr) = (session.peer, session.addr);
-        self.addresses.went(addr);
+        self.addresses.went(now, addr);
         let Stage::Named(user) = session.stage else {
             log::debug!("{peer} left without a name - {reason}");
             return;

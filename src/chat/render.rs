@@ -14,6 +14,7 @@ use super::command::COMMANDS;
 use super::lobby::{Entry, Lobby};
 use super::picture::PICTURES;
 use super::protocol::Protocol;
+use super::user::Whose;
 use crate::count::count;
 use crate::limits::{
     ANSWER_COLUMNS, DEFAULT_COLUMNS, MAX_LINE_BYTES, MAX_LISTED_BYTES, MAX_MESSAGE_CHARS,
@@ -161,9 +162,23 @@ impl fmt::Display for NotFound<'_> {
 }
 
 /// The refusal of a line that came too soon.
-pub(super) fn rate_limited(secs: u64) -> Frame {
+pub(super) fn rate_limited(whose: Whose, secs: u64) -> Frame {
     let wait = count(secs, "second");
-    notice(format_args!("⚠ Rate limited! Wait {wait}. 1 line was not sent."))
+    match whose {
+        Whose::Own => notice(format_args!("⚠ Rate limited! Wait {wait}. 1 line was not sent.")),
+        Whose::Address => {
+            notice(format_args!("⚠ Rate limited! Your address has sent too much: wait {wait}."))
+        }
+        Whose::Lobby => {
+            notice(format_args!("⚠ Too many talk at once here! Wait {wait}. 1 line was not sent."))
+        }
+    }
+}
+
+/// Last words to somebody whose address has logged in too often.
+pub(super) fn too_many_logins(secs: u64) -> Frame {
+    let wait = count(secs, "second");
+    error(format_args!("Too many log-ins from your IP. Try again in {wait}."))
 }
 
 /// So many lines came too soon that nobody was told of.

@@ -173,6 +173,7 @@ impl Chat {
     pub(super) fn forget_history(&mut self, now: Instant, id: LobbyId) {
         let max_age = self.settings.history_age;
         let Some(lobby) = self.lobbies.get_mut(id) else { return };
+        lobby.talk.forget(now, self.settings.rate_window);
         lobby.history.prune(now, max_age);
         let next = lobby.history.oldest().map(|at| at + max_age);
         self.timers.set(Timer::History(id), &mut lobby.history_deadline, next);

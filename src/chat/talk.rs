@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use super::address::{Act, Limit};
 use super::command::{self, Command};
-use super::lobby::Entry;
+use super::lobby::{Entry, LobbyId};
 use super::nearest::Mistyped;
 use super::render::NotFound;
-use super::user::Refused;
+use super::user::{Refused, Stage, Whose};
 use super::{Chat, CloseReason, Timer, marks, picture, render};
 use crate::id::ConnId;
 use crate::limits::{
-    LOOKS_PER_WINDOW, MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, NEAREST_USERS, PAUSE, REFUSED_QUIET,
+    LOBBY_MESSAGES, LOOKS_PER_WINDOW, MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, NEAREST_USERS, PAUSE,
+    REFUSED_QUIET,
 };
 use crate::line::Line;
 use crate::outbox::Outboxes;
@@ -52,9 +54,14 @@ impl Chat {
             Some(Err(_)) => true,
             None => false,
         };
-        if !self.within_rate(now, id, looks, out) {
-            return;
+        let talks = match &command {
+            Some(command) => command.as_ref().is_ok_and(Command::talks),
+            None => true,
+        };
+        if let Err((whose, wait)) = self.within_rate(now, id, looks, talks) {
+            return self.refuse_line(now, id, whose, wait, out);
         }
+        self.account_for_refused(id, out);
         match (command, line) {
             (Some(Ok(command)), _) => self.command(now, id, command, out),
             (Some(Err(error)), _) => out.push(id, &render::error(error)),
@@ -65,36 +72,66 @@ impl Chat {
         }
     }
 
-    /// Whether the user may send a line now; commands that only show something (`looks`) have their
-    /// own budget. If not, the first line is refused with a notice, and further ones are counted.
-    fn within_rate(&mut self, now: Instant, id: ConnId, looks: bool, out: &mut Outboxes) -> bool {
-        let (limit, span) = (self.settings.messages_per_window, self.settings.rate_window);
-        let Some(user) = self.user_mut(id) else { return false };
-        let accepted = match (looks, limit) {
-            (_, 0) => Ok(()),
-            (true, _) => {
-                let looked = user.windows.looked.get_or_insert_default();
-                looked.try_accept(now, LOOKS_PER_WINDOW, span)
+    /// Counts a line of a user; commands that only show something (`looks`) have budgets of their own,
+    /// and what its lobby hears (`talks`) has to fit there as well.
+    ///
+    /// # Errors
+    /// Whose limit it goes past, and how long to wait. Then it is not counted.
+    fn within_rate(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        looks: bool,
+        talks: bool,
+    ) -> Result<(), (Whose, Duration)> {
+        let (limit, window) = (self.settings.messages_per_window, self.settings.rate_window);
+        let (act, most) = match looks {
+            true => (Act::Looks, LOOKS_PER_WINDOW),
+            false => (Act::Says, limit),
+        };
+        let Some(session) = self.sessions.get_mut(id).filter(|_| limit > 0) else { return Ok(()) };
+        let (addr, Stage::Named(user)) = (session.addr, &mut session.stage) else { return Ok(()) };
+        let own = user.windows.of(looks);
+        own.try_accept(now, most, window).map_err(|wait| (Whose::Own, wait))?;
+        let together = most * self.settings.connections_per_address;
+        let together = Limit { act, most: together, window };
+        let refused = match self.addresses.try_accept(now, addr, together) {
+            Err(wait) => Some((Whose::Address, wait)),
+            Ok(()) => {
+                let lobby = self.lobbies.get_mut(user.lobby).filter(|_| talks);
+                let wait =
+                    lobby.and_then(|lobby| lobby.talk.wait(now, addr, LOBBY_MESSAGES, window));
+                wait.inspect(|_| self.addresses.give_back(now, addr, act))
+                    .map(|wait| (Whose::Lobby, wait))
             }
-            (false, _) => user.windows.said.try_accept(now, limit, span),
         };
-        let Err(wait) = accepted else {
-            self.account_for_refused(id, out);
-            return true;
-        };
+        let Some(refused) = refused else { return Ok(()) };
+        own.give_back(now);
+        Err(refused)
+    }
+
+    /// Refuses a line. The first one is told of at once, and further ones are counted.
+    fn refuse_line(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        whose: Whose,
+        wait: Duration,
+        out: &mut Outboxes,
+    ) {
+        let Some(user) = self.user_mut(id) else { return };
         if let Some(refused) = &mut user.refused {
             refused.others += 1;
             refused.last = now;
-        } else {
-            let mut deadline = None;
-            self.timers.set(Timer::Refused(id), &mut deadline, Some(now + REFUSED_QUIET));
-            let refused = Refused { others: 0, last: now, deadline };
-            if let Some(user) = self.user_mut(id) {
-                user.refused = Some(Box::new(refused));
-            }
-            out.push(id, &render::rate_limited(wait_secs(wait)));
+            return;
         }
-        false
+        let mut deadline = None;
+        self.timers.set(Timer::Refused(id), &mut deadline, Some(now + REFUSED_QUIET));
+        let refused = Refused { others: 0, last: now, deadline };
+        if let Some(user) = self.user_mut(id) {
+            user.refused = Some(Box::new(refused));
+        }
+        out.push(id, &render::rate_limited(whose, wait_secs(wait)));
     }
 
     /// Tells a user how many lines were refused silently.
@@ -139,6 +176,7 @@ impl Chat {
         let tagged = tagged.and_then(|id| Some(self.user(id)?.name.clone()));
         let Some(user) = self.user(id) else { return };
         let (at, picture, sender) = (user.lobby, user.picture, user.name.clone());
+        self.count_talk(now, id, at);
         let Some(lobby) = self.lobbies.get_mut(at) else { return };
         let text = lobby.history.copy(text);
         let is_pause = |last| now.saturating_duration_since(last) >= PAUSE;
@@ -151,6 +189,16 @@ impl Chat {
         lobby.history.push(entry);
         self.broadcast(at, &self.message, out);
         self.forget_history(now, at);
+    }
+
+    /// Counts something that a lobby hears from a user.
+    pub(super) fn count_talk(&mut self, now: Instant, id: ConnId, at: LobbyId) {
+        let Some(session) = self.sessions.get(id) else { return };
+        if self.settings.messages_per_window > 0
+            && let Some(lobby) = self.lobbies.get_mut(at)
+        {
+            lobby.talk.accept(now, session.addr);
+        }
     }
 
     fn command(&mut self, now: Instant, id: ConnId, command: Command<'_>, out: &mut Outboxes) {

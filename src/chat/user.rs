@@ -56,10 +56,26 @@ pub(super) struct Windows {
 }
 
 impl Windows {
+    /// The one for commands that only show something, or the other.
+    pub(super) fn of(&mut self, looks: bool) -> &mut SlidingWindow {
+        if looks { self.looked.get_or_insert_default() } else { &mut self.said }
+    }
+
     /// When the last line was accepted.
     pub(super) fn last(&self) -> Option<Instant> {
         self.said.last().max(self.looked.as_ref().and_then(|looked| looked.last()))
     }
+}
+
+/// Whose limit a line goes past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The user's.
+    Own,
+    /// That of all users of the address.
+    Address,
+    /// The lobby's.
+    Lobby,
 }
 
 /// Refused lines; the first of them was reported at once.

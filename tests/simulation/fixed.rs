@@ -25,6 +25,7 @@ fn texts(columns: Option<usize>) -> [String; 3] {
     let mut chat = Chat::new(Settings {
         messages_per_window: 0,
         rate_window: hour,
+        connections_per_address: 0,
         history_age: hour,
         lobby_ttl: hour,
         login_timeout: hour,

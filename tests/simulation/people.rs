@@ -77,6 +77,7 @@ impl Script {
         let rules = Rules {
             messages_per_window: rng.weighted(&[(6, 5), (2, 0), (1, 1), (1, 3)]),
             rate_window: secs(10),
+            connections_per_address: rng.weighted(&[(6, 10), (2, 2), (1, 0)]),
             history_age: secs(rng.weighted(&[(3, 300), (1, 20)])),
             lobby_ttl: secs(rng.weighted(&[(1, 7200), (2, 45)])),
             login_timeout: secs(60),

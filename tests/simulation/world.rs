@@ -30,7 +30,7 @@ use tz::TimeZone;
 
 use super::fixed;
 use super::laws::Laws;
-use super::model::{Key, Model, Password, Piece, Rules, Who};
+use super::model::{self, Key, Model, Password, Piece, Rules, Who};
 use super::random::Random;
 use super::screen::Screen;
 
@@ -42,8 +42,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(30);
 /// Seconds by which clocks are ahead of Greenwich.
 const ZONE: i32 = 20_700;
-/// Connections from one address.
-const PER_ADDRESS: u32 = 10;
 
 /// How a client reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +111,8 @@ pub struct World {
     out: Outboxes,
     jobs: Jobs,
     by_address: Connections,
+    /// Connections that an address may have; 0 is no limit.
+    per_address: usize,
     pub model: Model,
     /// Boxed, since they are taken out and put back at every turn.
     pub clients: BTreeMap<Who, Box<Client>>,
@@ -132,6 +132,7 @@ impl World {
         let settings = Settings {
             messages_per_window: rules.messages_per_window,
             rate_window: rules.rate_window,
+            connections_per_address: rules.connections_per_address,
             history_age: rules.history_age,
             lobby_ttl: rules.lobby_ttl,
             login_timeout: rules.login_timeout,
@@ -157,6 +158,7 @@ impl World {
             out: Outboxes::new(send_queue),
             jobs: Jobs::default(),
             by_address: Connections::default(),
+            per_address: rules.connections_per_address,
             laws: Laws::new(rules.messages_per_window, rules.rate_window),
             model: Model::new(rules),
             clients: BTreeMap::new(),
@@ -201,9 +203,14 @@ impl World {
     /// Somebody connects. `None` if the address has too many connections.
     pub fn connect(&mut self, ip: IpAddr) -> Option<Who> {
         let key = AddrKey::from(ip);
-        let open = self.clients.values().filter(|client| AddrKey::from(client.ip) == key).count();
-        let let_in = self.by_address.try_open(key, PER_ADDRESS);
-        assert_eq!(let_in, open < PER_ADDRESS as usize, "{open} connections of {ip}");
+        let let_in = self.by_address.try_open(key, self.per_address as u32);
+        let of = |counts: fn(IpAddr, IpAddr) -> bool| {
+            self.clients.values().filter(|client| counts(client.ip, ip)).count()
+        };
+        let (open, of_site) = (of(model::is_one_address), of(model::is_one_site));
+        let most = self.per_address;
+        let expected = most == 0 || open < most && of_site < 10 * most;
+        assert_eq!(let_in, expected, "{open} connections of {ip}");
         if !let_in {
             return None;
         }

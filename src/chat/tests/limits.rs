@@ -87,6 +87,89 @@ fn a_burst_gets_one_notice_a_prompt_for_each_line_and_an_account() {
     world.answers(alice, "hi", &["⚠ Rate limited! Wait 10 seconds. 1 line was not sent."]);
 }
 
+/// With the limits of an address that may have three connections.
+fn with_address_limits() -> World {
+    World::with(|settings| {
+        settings.messages_per_window = 5;
+        settings.connections_per_address = 3;
+    })
+}
+
+/// One address said 250,000 messages in eight seconds, under ever new names.
+#[test]
+fn all_names_of_an_address_together_say_what_its_connections_may() {
+    const IP: &str = "192.0.2.7";
+    let mut world = with_address_limits();
+    let bob = world.user("bob");
+    let mut heard = 0;
+    for n in 0..5 {
+        let id = world.user_at(&format!("guest{n}"), IP);
+        world.packet(id, &["hi"; 4]);
+        heard += world.seen(bob).iter().filter(|line| line.ends_with("hi")).count();
+        let refused = world.seen(id).iter().filter(|line| line.contains("Your address")).count();
+        assert_eq!(refused, usize::from(n >= 3));
+        world.say(id, "/quit");
+        world.advance_ms(100);
+    }
+    assert_eq!(heard, 15);
+    let id = world.user_at("other", IP);
+    let told = "⚠ Rate limited! Your address has sent too much: wait 10 seconds.";
+    world.answers(id, "hi", &[told]);
+    // Its own limit has not counted what was refused; other addresses notice nothing.
+    world.advance_ms(9600);
+    world.say(id, "hi");
+    assert!(world.seen(id).contains(&"  ╰─> hi".to_owned()));
+    world.clear();
+    assert_eq!(world.answer(bob, "hi"), message("bob", "hi"));
+}
+
+#[test]
+fn three_log_ins_a_minute_for_each_connection_of_an_address() {
+    const IP: &str = "192.0.2.7";
+    let mut world = with_address_limits();
+    for n in 0..9 {
+        let id = world.user_at(&format!("guest{n}"), IP);
+        world.say(id, "/quit");
+        world.advance_secs(1);
+    }
+    let late = world.connect(IP);
+    world.clear();
+    world.say(late, "guest9");
+    world.sees(late, &["Too many log-ins from your IP. Try again in 51 seconds."]);
+    assert_eq!(world.closed.last(), Some(&late));
+    assert!(world.user("bob") != late);
+    world.advance_secs(51);
+    let id = world.user_at("guest9", IP);
+    world.say(id, "hi");
+    assert!(world.seen(id).contains(&"  ╰─> hi".to_owned()));
+}
+
+#[test]
+fn in_a_lobby_where_too_many_talk_each_address_has_an_equal_share() {
+    let mut world = World::with_rate_limit();
+    let crowd: Vec<_> = (0..60).map(|n| world.user(&format!("crowd{n}"))).collect();
+    let late = world.user("late");
+    for id in &crowd {
+        world.packet(*id, &["hi"; 5]);
+    }
+    world.clear();
+    world.advance_secs(1);
+    // Three hundred were heard: whoever has had a share waits, and who has had none does not.
+    world.say(late, "at last");
+    assert!(world.seen(late).contains(&"  ╰─> at last".to_owned()));
+    world.advance_ms(9000);
+    for id in &crowd {
+        world.packet(*id, &["hi"; 5]);
+    }
+    world.clear();
+    let again = world.user_at("again", "10.0.0.1");
+    let told = "⚠ Too many talk at once here! Wait 10 seconds. 1 line was not sent.";
+    world.answers(again, "hi", &[told]);
+    // What others do not hear is not stopped.
+    world.say(again, "/msg late hi");
+    assert_eq!(world.seen(late).last().unwrap(), "  ╰─> hi");
+}
+
 #[test]
 fn refused_lines_are_accounted_for_ten_seconds_after_the_last() {
     let mut world = World::with(|settings| {

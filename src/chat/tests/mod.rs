@@ -81,6 +81,7 @@ impl World {
         let mut settings = Settings {
             messages_per_window: 0,
             rate_window: Duration::from_secs(10),
+            connections_per_address: 0,
             history_age: Duration::from_secs(300),
             lobby_ttl: Duration::from_secs(7200),
             login_timeout: Duration::from_secs(60),

@@ -76,6 +76,7 @@ impl Model {
         }
         let asked = (self.now, self.folded_name(who), self.client(who).place);
         self.asked.push(asked.clone());
+        self.talked.push((self.now, lobby, asked.2));
         if waiting == 0 && self.under_way_in(lobby).is_none() {
             self.goes_to_the_end(lobby);
         }

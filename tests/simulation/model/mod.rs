@@ -34,6 +34,10 @@ const PROBED_FOR: Duration = Duration::from_secs(6);
 const LONGEST_MESSAGE: usize = 1000;
 /// Lines within `rate_window` that only show something.
 const LOOKS: usize = 20;
+/// Messages that a lobby takes within `rate_window` before addresses share.
+const LOBBY_MESSAGES: usize = 300;
+/// Log-ins within a minute for each connection that an address may have.
+const LOGINS: usize = 3;
 /// Refused lines that none follows for so long are told of.
 const REFUSED_QUIET: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -45,6 +49,8 @@ pub struct Rules {
     /// Lines of a user within `rate_window`; 0 is no limit.
     pub messages_per_window: usize,
     pub rate_window: Duration,
+    /// And so many times as many for all users of an address; 0 is no limit.
+    pub connections_per_address: usize,
     pub history_age: Duration,
     pub lobby_ttl: Duration,
     pub login_timeout: Duration,
@@ -110,6 +116,14 @@ enum Place {
 }
 
 impl Place {
+    /// Whether both are networks (/64) of one site (/48).
+    fn is_of_site(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::V6([a, b, c, _]), Self::V6([d, e, f, _])) => [a, b, c] == [d, e, f],
+            _ => false,
+        }
+    }
+
     fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self::V4(ip.octets()),
@@ -119,6 +133,16 @@ impl Place {
             }
         }
     }
+}
+
+/// Whether the limits count these as one address.
+pub fn is_one_address(one: IpAddr, other: IpAddr) -> bool {
+    Place::of(one) == Place::of(other)
+}
+
+/// Whether they are of one IPv6 site.
+pub fn is_one_site(one: IpAddr, other: IpAddr) -> bool {
+    Place::of(one).is_of_site(Place::of(other))
 }
 
 /// What a client waits for while a password job runs.
@@ -175,6 +199,10 @@ pub struct Model {
     accepted: Vec<(Duration, String, Place)>,
     /// The same for those that only show something.
     looked: Vec<(Duration, String, Place)>,
+    /// What lobbies heard: when, which one, and from where.
+    talked: Vec<(Duration, u32, Place)>,
+    /// Log-ins.
+    logged_in: Vec<(Duration, Place)>,
     wrong_passwords: Vec<(Duration, Place)>,
     /// Every question that was accepted: when, the name folded, the address.
     asked: Vec<(Duration, String, Place)>,
@@ -201,6 +229,8 @@ impl Model {
             lobbies_made: 0,
             accepted: Vec::new(),
             looked: Vec::new(),
+            talked: Vec::new(),
+            logged_in: Vec::new(),
             wrong_passwords: Vec::new(),
             asked: Vec::new(),
             questions: Vec::new(),
@@ -254,7 +284,11 @@ impl Model {
                 self.tell(who, "Disconnecting from server. Goodbye!\n");
                 self.close(who);
             }
-            _ if !self.may_speak(who, command.is_some_and(talk::only_shows)) => {}
+            _ if !self.may_speak(
+                who,
+                command.is_some_and(talk::only_shows),
+                command.is_none_or(talk::is_for_the_lobby),
+            ) => {}
             (None, _) => self.tell(who, words::FAR_TOO_LONG),
             (_, Some(command)) => self.command(who, command),
             (Some(line), None) if line.starts_with("//") => self.say(who, &line[1..]),
@@ -417,6 +451,12 @@ impl Model {
         };
         let Some((error, counts)) = error else {
             let now = self.now;
+            if let Some(wait) = self.until_log_in(self.client(who).place) {
+                let wait = words::seconds(words::secs_up(wait));
+                self.tell(who, &format!("Too many log-ins from your IP. Try again in {wait}.\n"));
+                return self.close(who);
+            }
+            self.logged_in.push((now, self.client(who).place));
             let client = self.client_mut(who);
             (client.name, client.since) = (line.map(str::to_owned), now);
             return self.enter(who, 0);
@@ -429,6 +469,16 @@ impl Model {
             self.tell(who, "Too many wrong usernames. Goodbye!\n");
             self.close(who);
         }
+    }
+
+    /// How long it is until somebody may log in from there.
+    fn until_log_in(&self, place: Place) -> Option<Duration> {
+        let most = LOGINS * self.rules.connections_per_address;
+        let of = |counts: &dyn Fn(Place) -> bool| -> Vec<Duration> {
+            self.logged_in.iter().filter(|one| counts(one.1)).map(|one| one.0).collect()
+        };
+        self.until_fewer(&of(&|one| one == place), most, MINUTE)
+            .or_else(|| self.until_fewer(&of(&|one| one.is_of_site(place)), 10 * most, MINUTE))
     }
 
     /// Why somebody who is here keeps this client from having the name.
@@ -475,33 +525,75 @@ impl Model {
         }
     }
 
-    /// Whether a line is accepted by the rate limit, which says so if it is not.
-    fn may_speak(&mut self, who: Who, only_shows: bool) -> bool {
+    /// Whether a line is accepted by the rate limits, which say so if it is not.
+    fn may_speak(&mut self, who: Who, only_shows: bool, talks: bool) -> bool {
         let (name, place) = (self.folded_name(who), self.client(who).place);
-        let (most, accepted) = match only_shows {
-            true => (LOOKS, &mut self.looked),
-            false => (self.rules.messages_per_window, &mut self.accepted),
+        let lines = if only_shows { &self.looked } else { &self.accepted };
+        let span = self.rules.rate_window;
+        let most = if only_shows { LOOKS } else { self.rules.messages_per_window };
+        let together = most * self.rules.connections_per_address;
+        let of = |counts: &dyn Fn(&(Duration, String, Place)) -> bool| -> Vec<Duration> {
+            lines.iter().filter(|line| counts(line)).map(|line| line.0).collect()
         };
-        let mut frees: Vec<_> = accepted
-            .iter()
-            .filter(|line| (&line.1, line.2) == (&name, place))
-            .map(|line| line.0 + self.rules.rate_window)
-            .filter(|free| *free > self.now)
-            .collect();
-        frees.sort();
-        if self.rules.messages_per_window == 0 || frees.len() < most {
-            accepted.push((self.now, name, place));
+        let own = of(&|line| (&line.1, line.2) == (&name, place));
+        let wait = self.until_fewer(&own, most, span).map(|wait| (wait, "Wait"));
+        let wait = wait.or_else(|| {
+            let address = of(&|line| line.2 == place);
+            let site = of(&|line| line.2.is_of_site(place));
+            self.until_fewer(&address, together, span)
+                .or_else(|| self.until_fewer(&site, 10 * together, span))
+                .map(|wait| (wait, "Your address has sent too much: wait"))
+        });
+        let wait = wait.or_else(|| {
+            let lobby = self.client(who).lobby;
+            let wait = self.until_heard(lobby, place).filter(|_| talks)?;
+            Some((wait, ""))
+        });
+        let Some((wait, whose)) = wait.filter(|_| self.rules.messages_per_window > 0) else {
+            let lines = if only_shows { &mut self.looked } else { &mut self.accepted };
+            lines.push((self.now, name, place));
             self.tell_refused(who);
             return true;
-        }
-        let (now, wait) = (self.now, words::secs_up(frees[frees.len() - most] - self.now));
+        };
+        let (now, wait) = (self.now, words::seconds(words::secs_up(wait)));
         let client = self.client_mut(who);
         if client.refused.is_empty() {
-            let wait = words::seconds(wait);
-            client.owe(&format!("⚠ Rate limited! Wait {wait}. 1 line was not sent.\n"));
+            client.owe(&match whose {
+                "" => format!("⚠ Too many talk at once here! Wait {wait}. 1 line was not sent.\n"),
+                "Wait" => format!("⚠ Rate limited! Wait {wait}. 1 line was not sent.\n"),
+                whose => format!("⚠ Rate limited! {whose} {wait}.\n"),
+            });
         }
         client.refused.push(now);
         false
+    }
+
+    /// How long it is until fewer than `most` of these are within the span; a limit of 0 is none.
+    fn until_fewer(&self, times: &[Duration], most: usize, span: Duration) -> Option<Duration> {
+        let frees: Vec<_> = times.iter().map(|at| *at + span).filter(|at| *at > self.now).collect();
+        (most > 0 && frees.len() >= most).then(|| frees[frees.len() - most] - self.now)
+    }
+
+    /// How long it is until a lobby in which too many talk hears one more from this place.
+    fn until_heard(&self, lobby: u32, place: Place) -> Option<Duration> {
+        let span = self.rules.rate_window;
+        let recent: Vec<_> =
+            self.talked.iter().filter(|talk| talk.1 == lobby && talk.0 + span > self.now).collect();
+        if recent.len() < LOBBY_MESSAGES {
+            return None;
+        }
+        let mut places: Vec<Place> = vec![place];
+        for talk in &recent {
+            if !places.contains(&talk.2) {
+                places.push(talk.2);
+            }
+        }
+        let share = (LOBBY_MESSAGES / places.len()).max(1);
+        let of = |counts: &dyn Fn(Place) -> bool| -> Vec<Duration> {
+            recent.iter().filter(|talk| counts(talk.2)).map(|talk| talk.0).collect()
+        };
+        let own = self.until_fewer(&of(&|one| one == place), share, span);
+        own.max(self.until_fewer(&of(&|one| one.is_of_site(place)), 10 * share, span))
     }
 
     /// All refused lines but the first, which was told of at once.

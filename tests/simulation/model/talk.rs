@@ -20,6 +20,17 @@ pub fn split(line: &str) -> (&str, &str) {
     (word, rest.trim())
 }
 
+/// Whether everybody in the lobby hears at once what this command says.
+pub fn is_for_the_lobby(line: &str) -> bool {
+    let (name, args) = split(line);
+    let args = args.to_lowercase();
+    match &*name.to_lowercase() {
+        "/tag" => !split(&args).1.is_empty(),
+        "/ai" => !["", "status", "stop"].contains(&&*args),
+        _ => false,
+    }
+}
+
 /// Whether a line is a command that changes nothing and that nobody else hears of, or none at all.
 pub fn only_shows(line: &str) -> bool {
     let (name, args) = split(line);
@@ -109,7 +120,7 @@ impl Model {
     /// A message in the lobby of its sender, which remembers it.
     fn publish(&mut self, who: Who, tagged: Option<&str>, text: &str) {
         let client = self.client(who);
-        let (now, id) = (self.now, client.lobby);
+        let (now, id, place) = (self.now, client.lobby, client.place);
         let last = self.lobby(id).unwrap().said.last();
         let is_pause = last.is_none_or(|last| now - last.at >= PAUSE);
         let said = Said {
@@ -122,6 +133,7 @@ impl Model {
         };
         self.tell_lobby(id, &said.rendered(now));
         self.lobby_mut(id).unwrap().said.push(said);
+        self.talked.push((now, id, place));
     }
 
     fn direct(&mut self, who: Who, args: &str) {
