@@ -131,6 +131,8 @@ pub const MAX_TLS_INCOMING: usize = 16 * 1024 + 2048 + 5 + 4 * 1024;
 pub const LINES_PER_TURN: usize = 64;
 /// Connections accepted from one listener in one turn.
 pub const ACCEPTS_PER_TURN: usize = 64;
+/// Connections without a name that give place to newcomers in one turn: each is searched for.
+pub const PLACES_PER_TURN: usize = 4;
 /// Steps of TLS handshakes taken in one turn. One with a P-256 certificate costs about 0.3 ms.
 pub const HANDSHAKES_PER_TURN: usize = 8;
 /// Bytes of the read buffer that all connections share.

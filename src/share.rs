@@ -53,7 +53,7 @@ pub struct Claim<T> {
 /// A place in the order in which something is shared: the first are served, the last give place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rank {
-    /// What the address has had, and what it claims before this.
+    /// What the address has had, and what it claims up to this.
     had: f64,
     since: Instant,
 }
@@ -101,8 +101,8 @@ impl Shares {
                 let had = claimed
                     .entry(level)
                     .or_insert_with(|| self.had.get(&level).map_or(0.0, |had| had.now(now)));
-                most = f64::max(most, *had / f64::from(times));
                 *had += claim.amount;
+                most = f64::max(most, *had / f64::from(times));
             }
             (Rank { had: most, since: claim.since }, claim.what)
         };
@@ -299,7 +299,7 @@ mod tests {
         // Also of what nobody has had yet.
         let claims = (0..30).map(|n| claim(net(n), now, n)).chain([claim(addr(1), now, 99)]);
         let ranked = Shares::default().ranked(now, claims);
-        assert_eq!((ranked[29].0.had, ranked[30].0.had), (2.9, 0.0));
+        assert_eq!((ranked[29].0.had, ranked[30].0.had), (3.0, 1.0));
     }
 
     #[test]

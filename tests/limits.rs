@@ -38,6 +38,31 @@ fn a_full_server_turns_newcomers_away() {
 }
 
 #[test]
+fn those_without_a_name_give_place_and_first_the_oldest_of_who_has_most() {
+    let server = Server::with(&[("CHAT_MAX_CONNECTIONS", "12")]);
+    let mut alice = server.login("alice");
+    let mut waiting = server.connect_from([127, 0, 0, 3]);
+    waiting.expect("Enter your username: ");
+    let mut idlers: Vec<_> = (0..10).map(|_| server.connect_from([127, 0, 0, 2])).collect();
+    eventually("all are in", || server.state()["connections"] == 12);
+    let bob = server.connect_from([127, 0, 0, 4]).login("bob");
+    idlers[0].read_to_end();
+    server.expect_log("127.0.0.2");
+    // Whoever takes long over a name keeps the place for as long as others hold more.
+    waiting.send("carol");
+    waiting.expect("[LOBBY] carol has joined the lobby\n");
+    let more: Vec<_> =
+        (0..9).map(|n| server.connect_from([127, 0, 1, n]).login(&format!("user{n}"))).collect();
+    assert_eq!(
+        server.connect_from([127, 0, 0, 9]).read_to_end(),
+        "Server is full. Try again later.\n"
+    );
+    alice.send("still here");
+    alice.expect("  ╰─> still here\n");
+    drop((bob, more));
+}
+
+#[test]
 fn out_of_descriptors_the_newcomer_is_turned_away_and_those_inside_notice_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let inner = common::command(dir.path());

@@ -66,6 +66,41 @@ impl Records {
     }
 }
 
+/// Eight addresses with ten unfinished handshakes each took all 64 places, and kept everybody else out
+/// until those were given up after ten seconds.
+#[test]
+fn unfinished_handshakes_keep_nobody_out() {
+    let server = Server::with_tls(&[]);
+    let over = AtomicBool::new(false);
+    let waits = thread::scope(|scope| {
+        for n in 0..30 {
+            let (over, addr) = (&over, server.tls_addr.unwrap());
+            scope.spawn(move || {
+                let mut held = Vec::new();
+                while !over.load(Ordering::Relaxed) {
+                    let mut tcp = common::connect_from([127, 0, 2, n], addr);
+                    // The beginning of a ClientHello.
+                    let _ = tcp.write_all(&[HANDSHAKE, 3, 1, 2, 0, 1, 0]);
+                    held.push(tcp);
+                    held.drain(..held.len().saturating_sub(10));
+                    thread::sleep(Duration::from_millis(100));
+                }
+            });
+        }
+        thread::sleep(Duration::from_millis(500));
+        let waits: Vec<_> = (0..10)
+            .map(|_| {
+                let began = Instant::now();
+                let _ = Records::new(&server);
+                began.elapsed()
+            })
+            .collect();
+        over.store(true, Ordering::Relaxed);
+        waits
+    });
+    assert!(waits.iter().max().unwrap().as_millis() < 500, "{waits:?}");
+}
+
 /// The longest turn, and the longest wait of somebody who chats, while something else goes on.
 fn besieged(server: &Server, flood: impl Fn(&AtomicBool) + Sync) -> (Duration, Duration) {
     let mut honest = server.login("honest");

@@ -202,6 +202,8 @@ pub enum CloseReason {
     LoginTimeout,
     /// Too many wrong names.
     NameErrors,
+    /// It had no name yet, or no finished handshake, and others were waiting for its place.
+    GavePlace,
     /// Its address has logged in too often.
     TooManyLogins,
     /// Nothing said for too long.
@@ -231,6 +233,7 @@ impl fmt::Display for CloseReason {
             Self::EndOfInput => f.write_str("end of input"),
             Self::LoginTimeout => f.write_str("no name in time"),
             Self::NameErrors => f.write_str("too many wrong names"),
+            Self::GavePlace => f.write_str("gave place to others"),
             Self::TooManyLogins => f.write_str("too many log-ins"),
             Self::IdleTimeout => f.write_str("idle for too long"),
             Self::WrongProtocol(protocol) => write!(f, "{protocol} instead of chat"),
@@ -372,6 +375,12 @@ impl Chat {
     /// default. The clock has to be set before it shows anything.
     pub fn set_zone(&mut self, zone: Zone) {
         self.wall_clock = WallClock::new(zone);
+    }
+
+    /// Whether this session has a name.
+    #[must_use]
+    pub fn is_named(&self, id: ConnId) -> bool {
+        self.user(id).is_some()
     }
 
     /// Where this session comes from, and since when somebody has been here from there.

@@ -112,18 +112,11 @@ pub(super) struct Acceptor {
     /// The operator was told that descriptors are short, and has not been told otherwise since.
     short: bool,
     refusal_log: RefusalLog,
-    /// TLS handshakes under way, and the most there may be: further TLS clients wait in the kernel.
-    handshakes: usize,
-    max_handshakes: usize,
 }
 
 impl Acceptor {
     /// Lets clients in through these sockets, at most [`MAX_LISTENERS`].
-    pub(super) fn open(
-        sockets: Sockets,
-        max_handshakes: usize,
-        registry: &Registry,
-    ) -> Result<Self, StartError> {
+    pub(super) fn open(sockets: Sockets, registry: &Registry) -> Result<Self, StartError> {
         let error = |e| StartError::System("listener", e);
         let mut listeners = Vec::new();
         for (socket, tls) in sockets {
@@ -139,8 +132,6 @@ impl Acceptor {
             paused_until: None,
             short: false,
             refusal_log: RefusalLog::default(),
-            handshakes: 0,
-            max_handshakes,
         })
     }
 
@@ -168,29 +159,7 @@ impl Acceptor {
 
     /// Whether somebody may be waiting who can be let in now.
     pub(super) fn is_ready(&self) -> bool {
-        self.paused_until.is_none()
-            && self.listeners.iter().any(|one| one.readable && !self.is_held(one.tls))
-    }
-
-    /// Whether clients of this kind are waiting for handshakes to finish.
-    fn is_held(&self, tls: bool) -> bool {
-        tls && self.handshakes >= self.max_handshakes
-    }
-
-    /// Whether half of all permitted handshakes are under way: the other half is for clients that
-    /// are let in, and not for telling others why they are not.
-    pub(super) fn is_half_taken(&self) -> bool {
-        self.handshakes * 2 >= self.max_handshakes
-    }
-
-    /// A handshake starts.
-    pub(super) fn handshake_begun(&mut self) {
-        self.handshakes += 1;
-    }
-
-    /// A handshake is over, however it ended.
-    pub(super) fn handshake_ended(&mut self) {
-        self.handshakes -= 1;
+        self.paused_until.is_none() && self.listeners.iter().any(|one| one.readable)
     }
 
     /// When a pause in accepting ends.
@@ -213,9 +182,8 @@ impl Acceptor {
 
     /// Accepts once from the `n`th listener.
     pub(super) fn accept(&mut self, now: Instant, n: usize) -> Accepted {
-        let held = self.listeners.get(n).is_some_and(|one| self.is_held(one.tls));
         let Some(listener) = self.listeners.get_mut(n) else { return Accepted::Done };
-        if !listener.readable || held || self.paused_until.is_some() {
+        if !listener.readable || self.paused_until.is_some() {
             return Accepted::Done;
         }
         match listener.socket.accept() {

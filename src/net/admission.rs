@@ -19,10 +19,11 @@ use super::tls::TlsSession;
 use super::transport::Transport;
 use crate::chat::{CloseReason, Event};
 use crate::id::ConnId;
-use crate::limits::{MAX_REFUSALS_CLOSING, PROXY_HEADER_TIMEOUT, TLS_SILENCE};
+use crate::limits::{MAX_REFUSALS_CLOSING, PLACES_PER_TURN, PROXY_HEADER_TIMEOUT, TLS_SILENCE};
 use crate::network::Access;
 use crate::outbox::Frame;
 use crate::rate::AddrKey;
+use crate::share::{Claim, Shares};
 
 /// Why a client may not come in. `Display` is for the log.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +64,7 @@ impl Server {
     /// Lets a client in, or turns it away. A client that comes through a proxy is judged when the
     /// proxy's header has come.
     pub(super) fn admit(&mut self, now: Instant, stream: TcpStream, peer: SocketAddr, tls: bool) {
-        let admission = match self.room() {
+        let admission = match self.room(now) {
             Ok(()) if self.config.proxies.contains(peer.ip()) => Ok(Admission::Announced),
             Ok(()) => self.judge(peer.ip()),
             Err(refusal) => Err(refusal),
@@ -77,15 +78,57 @@ impl Server {
         }
     }
 
-    /// Whether there is room for one more.
-    fn room(&self) -> Result<(), Refusal> {
-        if self.conns.len() - self.refusals >= self.limits.max_connections {
+    /// Counts a handshake. If there are too many, whoever holds most for longest gives place.
+    fn begin_handshake(&mut self, now: Instant, id: ConnId, addr: AddrKey) {
+        let Some(given_up) = self.handshakes.begin(now, id, addr) else { return };
+        if let Some(conn) = self.conn(given_up) {
+            let ip = conn.peer.ip();
+            self.refusal_log.note_mistake(now, ip, "unfinished TLS handshake, others were waiting");
+        }
+        self.lose(now, given_up, CloseReason::GavePlace);
+        self.handshakes.end(now, given_up, false);
+    }
+
+    /// Whether there is room for one more, if need be made by one that has no name.
+    fn room(&mut self, now: Instant) -> Result<(), Refusal> {
+        let most = self.limits.max_connections + self.places_made;
+        let is_full = self.conns.len() - self.refusals >= most;
+        if is_full && !self.make_place(now) {
             Err(Refusal::Full)
         } else if self.memory.is_short() {
             Err(Refusal::Memory)
         } else {
             Ok(())
         }
+    }
+
+    /// Closes a connection without a name, if there is one: the oldest of the address that holds most of
+    /// them.
+    fn make_place(&mut self, now: Instant) -> bool {
+        if self.places_made >= PLACES_PER_TURN || self.no_place {
+            return false;
+        }
+        let nameless = self.conns.iter().filter_map(|(_, conn)| {
+            let counts = matches!(conn.admission, Admission::Counted(_));
+            let is_one = conn.state == State::Open && counts && !self.chat.is_named(conn.id);
+            is_one.then_some((conn.id, AddrKey::from(conn.peer.ip())))
+        });
+        let mut nameless: Vec<_> = nameless.collect();
+        // From the newest to the oldest.
+        nameless.sort_unstable_by_key(|(id, _)| self.generation.wrapping_sub(id.generation()));
+        let claims = nameless.into_iter().map(|(id, addr)| Claim {
+            addr,
+            amount: 1.0,
+            since: now,
+            what: id,
+        });
+        let last = Shares::default().last(now, claims);
+        self.no_place = last.is_none();
+        if let Some(id) = last {
+            self.places_made += 1;
+            self.lose(now, id, CloseReason::GavePlace);
+        }
+        last.is_some()
     }
 
     /// Whether this address may connect. Proxies may always connect for themselves: their health
@@ -140,14 +183,14 @@ impl Server {
     /// Whether one more client that is turned away can be told why, and be closed as politely as
     /// any other; over TLS that comes after the handshake.
     fn has_time_to_explain(&self, tls: bool) -> bool {
-        let too_costly = tls && (self.acceptor.is_half_taken() || self.memory.is_short());
+        let too_costly = tls && (self.handshakes.is_half_taken() || self.memory.is_short());
         self.refusals < MAX_REFUSALS_CLOSING && !too_costly
     }
 
     fn explain(&mut self, now: Instant, id: ConnId, line: &str) {
         // Whatever a TLS client behind a proxy has sent after the header is not TLS.
         if self.conn(id).is_some_and(|conn| conn.handshaking && !conn.unread.is_empty()) {
-            self.speak_plainly(id);
+            self.speak_plainly(now, id);
         }
         self.outboxes.push(id, &Frame::new(line));
         self.begin_close(now, id);
@@ -162,6 +205,8 @@ impl Server {
             // After a proxy's header, the next read shows whether the client has already begun.
             conn.progress = now;
             self.timers.set(id, &mut conn.deadline, Some(now + TLS_SILENCE));
+            let addr = AddrKey::from(conn.peer.ip());
+            self.begin_handshake(now, id, addr);
         } else {
             self.timers.set(id, &mut conn.deadline, None);
             let peer = conn.peer;
@@ -267,9 +312,6 @@ impl Server {
         if let Err(e) = self.registry().register(conn.socket(), Token(id.token()), interest) {
             log::error!("cannot register {peer} - {e}");
             return None;
-        }
-        if conn.handshaking {
-            self.acceptor.handshake_begun();
         }
         self.conns.insert(Box::new(conn));
         self.most_conns = self.most_conns.max(self.conns.len());

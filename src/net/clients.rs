@@ -94,7 +94,7 @@ impl Server {
             bytes = bytes.saturating_sub(conn.take_wire_cost());
             match read {
                 Ok(Input::Ended) => return self.lose(now, id, CloseReason::EndOfInput),
-                Ok(Input::NoTls(_)) => return self.speak_plainly(id),
+                Ok(Input::NoTls(_)) => return self.speak_plainly(now, id),
                 Ok(_) => self.notice_handshake(now, id),
                 Err(kind) => return self.input_failed(now, id, kind),
             }
@@ -117,7 +117,7 @@ impl Server {
             return;
         }
         conn.handshaking = false;
-        self.acceptor.handshake_ended();
+        self.handshakes.end(now, id, true);
         if conn.state == State::Open {
             // Over TLS nobody speaks another protocol by mistake.
             conn.recognised = true;
@@ -136,7 +136,7 @@ impl Server {
         };
         if std::mem::take(&mut conn.handshaking) {
             let ip = conn.peer.ip();
-            self.acceptor.handshake_ended();
+            self.handshakes.end(now, id, false);
             self.refusal_log.note(now, ip, format_args!("TLS handshake failed: {failure}"));
         } else {
             log::debug!("{}: {failure}", conn.peer);
@@ -404,7 +404,7 @@ impl Server {
             State::Flushing(end) => {
                 if conn.is_silent() {
                     conn.progress = now;
-                    self.speak_plainly(id);
+                    self.speak_plainly(now, id);
                 }
                 let Some(conn) = self.conns.get_mut(id.slot()) else { return };
                 let until = (conn.progress + stall).min(end);
@@ -433,9 +433,7 @@ impl Server {
             let mut conn = self.conns.remove(id.slot());
             self.timers.set(id, &mut conn.deadline, None);
             self.outboxes.close(id);
-            if conn.handshaking {
-                self.acceptor.handshake_ended();
-            }
+            self.handshakes.end(now, id, false);
             self.discount(conn.admission);
         }
         let has_gone = self.most_conns >= CROWD && self.conns.len() < self.most_conns / 4;

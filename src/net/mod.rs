@@ -16,6 +16,7 @@ mod clients;
 mod conn;
 mod dial;
 mod files;
+mod handshakes;
 mod link;
 mod local_time;
 mod lookups;

@@ -19,6 +19,7 @@ use slab::Slab;
 use super::accept::{self, Acceptor, StartError};
 use super::certificate::Certificate;
 use super::conn::{Conn, State};
+use super::handshakes::Handshakes;
 use super::local_time::{self, unix_secs};
 use super::machine::resident_kib;
 use super::memory::{Heap, Memory};
@@ -60,6 +61,11 @@ pub struct Server {
     poll: Poll,
     signals: Signals,
     pub(super) acceptor: Acceptor,
+    pub(super) handshakes: Handshakes,
+    /// Connections that gave place to newcomers in this turn, and still have their slots.
+    pub(super) places_made: usize,
+    /// There was no other in this turn.
+    pub(super) no_place: bool,
     pub(super) certificate: Option<Certificate>,
     outbound: Option<Outbound>,
     manager: Manager,
@@ -134,7 +140,10 @@ impl Server {
             (Plan::for_passed(config, &passed)?, passed)
         };
         Ok(Self {
-            acceptor: Acceptor::open(sockets, config.tls_max_handshakes, poll.registry())?,
+            acceptor: Acceptor::open(sockets, poll.registry())?,
+            handshakes: Handshakes::new(config.tls_max_handshakes),
+            places_made: 0,
+            no_place: false,
             certificate: plan.certificate,
             outbound: match plan.assistant {
                 Some(assistant) => Some(assistant.open(read_clock(), poll.registry())?),
@@ -240,6 +249,7 @@ impl Server {
             }
         }
         self.look_at_memory(now);
+        (self.places_made, self.no_place) = (0, false);
         self.acceptor.handle_timeout(now);
         for n in 0..self.acceptor.len() {
             self.accept(now, n);

@@ -51,7 +51,7 @@ impl Server {
             Some(plain) if protocol != Some(Protocol::Ssh) => format!("{tls} ({plain})"),
             _ => tls,
         };
-        self.speak_plainly(id);
+        self.speak_plainly(now, id);
         self.outboxes.push(id, &render::advice(protocol, &advice));
         self.begin_close(now, id);
     }
@@ -78,11 +78,11 @@ impl Server {
 
     /// Gives up a handshake, so that another one may start: what this client is owed is sent in
     /// plain text.
-    pub(super) fn speak_plainly(&mut self, id: ConnId) {
+    pub(super) fn speak_plainly(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
         if conn.handshaking && conn.state != State::Closed {
             conn.speak_plainly();
-            self.acceptor.handshake_ended();
+            self.handshakes.end(now, id, false);
             self.to_flush.push_back(id);
         }
     }

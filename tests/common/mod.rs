@@ -150,11 +150,7 @@ impl Server {
 
     /// From another address of the loopback network.
     pub fn connect_from(&self, source: [u8; 4]) -> Client {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::new(IpAddr::from(source), 0).into()).unwrap();
-        socket.connect(&self.addr.into()).unwrap();
-        Client::new(socket.into())
+        Client::new(connect_from(source, self.addr))
     }
 
     /// A user who has joined and read everything up to the prompt.
@@ -381,6 +377,14 @@ pub fn plain(bytes: &[u8]) -> String {
         }
     }
     out
+}
+
+/// A connection from this address of the loopback network.
+pub fn connect_from(source: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(IpAddr::from(source), 0).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.into()
 }
 
 /// Waits until something is so.
