@@ -18,6 +18,7 @@ use crate::limits::{HISTORY_BYTES, HISTORY_MESSAGES, MAX_LOBBIES, MAX_LOBBIES_PE
 use crate::outbox::PromptText;
 use crate::password::PasswordHash;
 use crate::rate::{AddrKey, SharedWindow};
+use crate::share::{Claim, Shares};
 
 /// The name of the lobby that everybody enters first and that is never removed.
 pub const GENERAL: &str = "general";
@@ -245,13 +246,48 @@ impl Lobbies {
     pub(super) fn check_new(&self, name: &str, addr: AddrKey) -> Result<(), CreateError> {
         if self.find(name).is_some() {
             Err(CreateError::Exists)
-        } else if self.by_creator.get(&addr).is_some_and(|n| *n >= MAX_LOBBIES_PER_CREATOR) {
+        } else if addr
+            .levels()
+            .any(|(level, times)| self.made_by(level) >= MAX_LOBBIES_PER_CREATOR * times)
+        {
             Err(CreateError::TooManyOfCreator)
-        } else if self.by_id.len() >= MAX_LOBBIES {
+        } else if self.is_full() && self.gives_place().is_none() {
             Err(CreateError::TooMany)
         } else {
             Ok(())
         }
+    }
+
+    fn made_by(&self, addr: AddrKey) -> u32 {
+        self.by_creator.get(&addr).copied().unwrap_or_default()
+    }
+
+    /// Whether one has to give place before another is made.
+    pub(super) fn is_full(&self) -> bool {
+        self.by_id.len() >= MAX_LOBBIES
+    }
+
+    /// The lobby that gives place to a new one: an empty one in which nobody ever spoke, the oldest of
+    /// the address that made most of them, or else the empty one that was left longest ago. `None` if
+    /// all are in use.
+    pub(super) fn gives_place(&self) -> Option<LobbyId> {
+        let empty = || {
+            self.by_id
+                .iter()
+                .filter(|(_, lobby)| lobby.members.is_empty() && lobby.removal.is_some())
+        };
+        let mut unused: Vec<_> = empty()
+            .filter(|(_, lobby)| lobby.last_said.is_none())
+            .filter_map(|(id, lobby)| Some((*id, lobby.creator.addr?, lobby.removal?)))
+            .collect();
+        // From the newest to the oldest: the last claim of an address is its first lobby.
+        unused.sort_unstable_by_key(|(id, ..)| std::cmp::Reverse(*id));
+        let Some((.., since)) = unused.first().copied() else {
+            return empty().min_by_key(|(_, lobby)| lobby.removal).map(|(id, _)| *id);
+        };
+        let claims =
+            unused.into_iter().map(|(id, addr, _)| Claim { addr, amount: 1.0, since, what: id });
+        Shares::default().last(since, claims)
     }
 
     /// Creates a lobby that [`Lobbies::check_new`] allows.
@@ -264,8 +300,8 @@ impl Lobbies {
     ) -> LobbyId {
         self.last_id += 1;
         let id = LobbyId(self.last_id);
-        if let Some(addr) = creator.addr {
-            *self.by_creator.entry(addr).or_default() += 1;
+        for (level, _) in creator.addr.into_iter().flat_map(AddrKey::levels) {
+            *self.by_creator.entry(level).or_default() += 1;
         }
         self.by_name.insert(fold(&name), id);
         let lobby = Box::new(Lobby {
@@ -300,12 +336,12 @@ impl Lobbies {
     pub(super) fn remove(&mut self, id: LobbyId) -> Option<Box<Lobby>> {
         let lobby = self.by_id.remove(&id)?;
         self.by_name.remove(&fold(&lobby.name));
-        if let Some(addr) = lobby.creator.addr
-            && let Some(count) = self.by_creator.get_mut(&addr)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.by_creator.remove(&addr);
+        for (level, _) in lobby.creator.addr.into_iter().flat_map(AddrKey::levels) {
+            if let Some(count) = self.by_creator.get_mut(&level) {
+                *count -= 1;
+                if *count == 0 {
+                    self.by_creator.remove(&level);
+                }
             }
         }
         Some(lobby)

@@ -509,7 +509,7 @@ impl Chat {
                     self.forget_history(now, id);
                 }
                 Timer::Conversation(id) => self.forget_conversation(now, id),
-                Timer::Removal(id) => self.remove_lobby(now, id, out),
+                Timer::Removal(id) => self.removal_timeout(now, id, out),
                 Timer::Forget => self.forget(now),
             }
         }

@@ -1,5 +1,6 @@
 //! Movement between lobbies: entering, leaving, making and removing them, and telling their members.
 
+use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -179,16 +180,30 @@ impl Chat {
         self.timers.set(Timer::History(id), &mut lobby.history_deadline, next);
     }
 
-    /// Removes a lobby that has been empty for long enough.
-    pub(super) fn remove_lobby(&mut self, now: Instant, id: LobbyId, out: &mut Outboxes) {
+    /// It is time to remove an empty lobby.
+    pub(super) fn removal_timeout(&mut self, now: Instant, id: LobbyId, out: &mut Outboxes) {
+        if let Some(lobby) = self.lobbies.get_mut(id) {
+            lobby.removal = None;
+        }
+        let empty_secs = self.settings.lobby_ttl.as_secs();
+        self.remove_lobby(now, id, format_args!("empty for {empty_secs} s"), out);
+    }
+
+    fn remove_lobby(
+        &mut self,
+        now: Instant,
+        id: LobbyId,
+        why: impl fmt::Display,
+        out: &mut Outboxes,
+    ) {
         let Some(mut lobby) = self.lobbies.remove(id) else { return };
+        self.timers.set(Timer::Removal(id), &mut lobby.removal, None);
         self.timers.set(Timer::History(id), &mut lobby.history_deadline, None);
         self.timers.set(Timer::Conversation(id), &mut lobby.conversation_deadline, None);
         for way in [Way::Arrival, Way::Departure] {
             self.timers.set(Timer::Crowd(id, way), &mut lobby.crowd(way).deadline, None);
         }
-        let empty_secs = self.settings.lobby_ttl.as_secs();
-        log::info!("lobby '{}' removed - empty for {empty_secs} s", lobby.name);
+        log::info!("lobby '{}' removed - {why}", lobby.name);
         self.abandon_questions(now, &lobby.asks, out);
     }
 }
@@ -259,6 +274,11 @@ impl Chat {
     ) {
         if let Err(error) = self.may_create(id, name) {
             return out.push(id, &cannot_create(error));
+        }
+        if self.lobbies.is_full()
+            && let Some(gives_place) = self.lobbies.gives_place()
+        {
+            self.remove_lobby(now, gives_place, "empty, for another one", out);
         }
         let (Some(session), Some(user)) = (self.sessions.get(id), self.user(id)) else { return };
         let (privacy, argument) = match password {
@@ -416,8 +436,8 @@ fn cannot_create(error: CreateError) -> Frame {
         CreateError::TooManyOfCreator => render::error(format_args!(
             "Too many lobbies were created from your address (max {MAX_LOBBIES_PER_CREATOR})"
         )),
-        CreateError::TooMany => {
-            render::error("There are too many lobbies. Empty ones are removed after a while.")
-        }
+        CreateError::TooMany => render::error(
+            "There are too many lobbies, and somebody is in each of them. Try again later.",
+        ),
     }
 }

@@ -235,8 +235,8 @@ fn there_are_at_most_a_thousand_lobbies_and_their_listing_drops_nobody() {
         let id = world.user(&format!("user{n}"));
         for m in 0..5 {
             let made = world.answer(id, &format!("/create l{n}-{m} {}", "🔥".repeat(200)));
-            // The thousand includes general.
-            assert_eq!(succeeded(&made), (n, m) != (199, 4), "{made:?}");
+            // The thousand includes general: the last of them is made in the place of another.
+            assert!(succeeded(&made), "{made:?}");
         }
         last = Some(id);
     }

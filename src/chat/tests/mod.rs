@@ -18,6 +18,7 @@ mod lobbies;
 mod login;
 mod memory;
 mod passwords;
+mod places;
 mod private;
 mod talk;
 

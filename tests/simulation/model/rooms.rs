@@ -231,14 +231,36 @@ impl Model {
             Some("Lobby already exists".to_owned())
         } else if creators.filter(|creator| creator.1 == place).count() >= LOBBIES_OF_AN_ADDRESS {
             Some("Too many lobbies were created from your address (max 5)".to_owned())
-        } else if self.lobbies.len() >= LOBBIES {
-            Some("There are too many lobbies. Empty ones are removed after a while.".to_owned())
+        } else if self.lobbies.len() >= LOBBIES && self.gives_place().is_none() {
+            Some(
+                "There are too many lobbies, and somebody is in each of them. Try again later."
+                    .to_owned(),
+            )
         } else {
             None
         }
     }
 
+    /// An empty lobby in which nobody ever spoke, the oldest of the place that has most of those, or the
+    /// one that was left first.
+    fn gives_place(&self) -> Option<u32> {
+        let empty = || self.lobbies.iter().skip(1).filter(|lobby| lobby.seats.is_empty());
+        let place = |lobby: &Lobby| lobby.creator.unwrap().1;
+        let unused: Vec<_> = empty().filter(|lobby| lobby.said.is_empty()).collect();
+        let of =
+            |counts: &dyn Fn(Place) -> bool| unused.iter().filter(|l| counts(place(l))).count();
+        let most = |lobby: &&&Lobby| {
+            let own = of(&|other| other == place(lobby)) * 10;
+            (own.max(of(&|other| other.is_of_site(place(lobby)))), std::cmp::Reverse(lobby.id))
+        };
+        let first = unused.iter().max_by_key(most).map(|lobby| lobby.id);
+        first.or_else(|| empty().min_by_key(|lobby| lobby.touched).map(|lobby| lobby.id))
+    }
+
     fn make(&mut self, who: Who, made: Made<'_>) {
+        if let Some(gone) = self.gives_place().filter(|_| self.lobbies.len() >= LOBBIES) {
+            self.remove_lobby(gone);
+        }
         self.lobbies_made += 1;
         let (creator, name) = (self.name(who), made.name);
         let place = self.client(who).place;
