@@ -90,7 +90,7 @@ pub const LOOKS_PER_WINDOW: usize = 20;
 /// Refused lines are accounted for when no more have followed for this long.
 pub const REFUSED_QUIET: Duration = Duration::from_secs(10);
 /// Addresses (or departed users) remembered by one table that forgets by age.
-pub const MAX_REMEMBERED: usize = 65_536;
+pub const MAX_REMEMBERED: usize = 16_384;
 /// How often the tables that forget by age are swept, while there is anything in them.
 pub const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 /// log2 of the rounds for a lobby's password, if the operator sets nothing else.

@@ -242,8 +242,8 @@ impl Connections {
 }
 
 /// A table whose entries are forgotten at a set time. Holds at most [`MAX_REMEMBERED`] entries;
-/// when it is full, nothing more is remembered. Its owner calls [`Expiring::forget`] now and then,
-/// which makes room again.
+/// when it is full, the half is forgotten that would be forgotten first. Its owner calls
+/// [`Expiring::forget`] now and then, which makes room again.
 #[derive(Debug)]
 pub struct Expiring<K, V> {
     entries: HashMap<K, (Instant, V)>,
@@ -258,9 +258,29 @@ impl<K, V> Default for Expiring<K, V> {
 impl<K: Hash + Eq, V> Expiring<K, V> {
     /// Remembers `value` until `until`.
     pub fn insert(&mut self, key: K, value: V, until: Instant) {
-        if self.entries.len() < MAX_REMEMBERED || self.entries.contains_key(&key) {
-            self.entries.insert(key, (until, value));
+        if self.entries.len() >= MAX_REMEMBERED && !self.entries.contains_key(&key) {
+            self.forget_half();
         }
+        self.entries.insert(key, (until, value));
+    }
+
+    /// Drops the half of the entries that expires first.
+    fn forget_half(&mut self) {
+        let mut times: Vec<_> = self.entries.values().map(|(until, _)| *until).collect();
+        let middle = times.len() / 2;
+        let (_, middle, _) = times.select_nth_unstable(middle);
+        let mut left = self.entries.len() / 2;
+        // Many may expire at once: of those no more than the half stay either.
+        self.entries.retain(|_, (until, _)| {
+            let stays = until >= middle && left > 0;
+            left -= usize::from(stays);
+            stays
+        });
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self) {
+        self.entries = HashMap::new();
     }
 
     /// What is remembered under this key.
@@ -531,10 +551,17 @@ mod tests {
         for n in 0..MAX_REMEMBERED + 100 {
             table.insert(n, (), minute);
         }
+        // All expire at once, so half of them had to go.
+        assert!((MAX_REMEMBERED / 2..=MAX_REMEMBERED).contains(&table.remembered()));
+        let first = (0..MAX_REMEMBERED).find(|n| table.get(start, n).is_some()).unwrap();
+        assert_eq!(table.get(minute, &first), None);
+        for n in 0..MAX_REMEMBERED * 2 {
+            table.insert(MAX_REMEMBERED * 2 + n, (), start + Duration::from_secs(n as u64 % 60));
+            assert!(table.remembered() <= MAX_REMEMBERED);
+        }
+        // What is to be remembered for longest stays.
         table.insert(5, (), minute + Duration::from_secs(1));
-        assert_eq!(table.remembered(), MAX_REMEMBERED);
-        assert_eq!(table.get(start, &6), Some(&()));
-        assert_eq!(table.get(minute, &6), None);
+        assert!(table.get(start, &(MAX_REMEMBERED * 4 - 1)).is_some());
         table.forget(minute);
         assert_eq!((table.remembered(), table.get(minute, &5)), (1, Some(&())));
         assert!(table.entries.capacity() < 10);

@@ -332,6 +332,51 @@ fn who_stays_does_not_keep_the_room_of_the_crowd_that_has_gone() {
     assert!(!server.log().contains("memory was full"), "{}", server.log());
 }
 
+/// What is remembered of names that have gone filled the memory, for which everybody else was closed.
+#[test]
+fn names_that_come_and_go_close_nobody_and_keep_nobody_out() {
+    let settings = [
+        ("CHAT_MEMORY_MB", "8"),
+        ("CHAT_RATE_WINDOW_SECS", "3600"),
+        ("CHAT_MAX_CONNECTIONS_PER_IP", "0"),
+    ];
+    let server = Server::with(&settings);
+    let mut honest: Vec<_> = (0..3).map(|n| server.login(&format!("honest{n}"))).collect();
+    // Where they do not have to read who comes and goes.
+    honest[0].send("/create den no-pass to be quiet in");
+    honest[0].expect("Use /join den to enter.\n");
+    for client in &mut honest {
+        client.send("/join den");
+        client.expect("Joined lobby 'den'\n");
+    }
+    let end = Instant::now() + Duration::from_secs(8);
+    thread::scope(|scope| {
+        for address in 1..5 {
+            let to = server.addr;
+            scope.spawn(move || {
+                for n in 0.. {
+                    if Instant::now() >= end {
+                        return;
+                    }
+                    // Names of full length, each with a command and without a farewell.
+                    let mut tcp = common::connect_from([127, 0, 3, address], to);
+                    let _ =
+                        tcp.write_all(format!("passing{address}x{n:011}\n/sp cat\n").as_bytes());
+                    let _ = tcp.shutdown(std::net::Shutdown::Write);
+                    let _ = tcp.read_to_end(&mut Vec::new());
+                }
+            });
+        }
+    });
+    for (n, client) in honest.iter_mut().enumerate() {
+        client.send(&format!("word {n}."));
+        client.expect(&format!("word {n}.\n"));
+    }
+    drop(server.login("newcomer"));
+    let log = server.log();
+    assert!(!log.contains("memory"), "{log}");
+}
+
 #[test]
 fn lines_without_an_end_do_not_keep_newcomers_out() {
     let server = Server::with(&[("CHAT_MEMORY_MB", "8")]);

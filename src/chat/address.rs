@@ -149,6 +149,13 @@ impl Addresses {
         }
     }
 
+    /// Forgets all from which nobody is here, whatever they did.
+    pub(super) fn forget_left(&mut self) {
+        self.known.retain(|_, address| address.sessions > 0);
+        self.known.shrink_to_fit();
+        self.left = 0;
+    }
+
     /// How many are remembered although nobody is here from them.
     pub(super) fn remembered(&self) -> usize {
         self.left

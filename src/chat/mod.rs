@@ -415,6 +415,14 @@ impl Chat {
         self.short_of_memory
     }
 
+    /// Forgets what is remembered of those who have gone, which is what memory is freed of first: their
+    /// limits begin anew. Lock-outs stay.
+    pub fn forget_departed(&mut self) {
+        self.departed.clear();
+        self.addresses.forget_left();
+        self.assistant.budgets.clear();
+    }
+
     /// Makes the lobbies that remember most (no less than the average) forget the older half of
     /// their history, and their conversation with the assistant. False if nothing is remembered.
     pub fn forget_half(&mut self, now: Instant) -> bool {

@@ -4,12 +4,14 @@
 //! histories, unfinished lines, TLS, passwords, questions. So nothing can be overlooked, and freed
 //! memory counts as free at once; the resident memory that the system shows follows only slowly.
 //!
-//! There are two marks. Above the lower one nothing dispensable is taken on (newcomers, lobbies,
-//! prompts, questions), and the lobbies that remember most forget half of it every second. If that
-//! does not help within ten seconds, connections are closed whose output or unfinished lines take
-//! the place of newcomers. At the higher mark something goes at once, starting with whatever is
-//! largest and has stood still for longest: first slow readers, for whom much is held; if that is
-//! not enough, more of what lobbies remember; and if that is still not enough, everybody else.
+//! There are two marks. At either the limits of those who have gone are forgotten first. Above the
+//! lower one nothing dispensable is taken on (newcomers, lobbies, prompts, questions), and the lobbies
+//! that remember most forget half of it every second. If that does not help within ten seconds,
+//! connections are closed whose output or unfinished lines take the place of newcomers. At the higher
+//! mark something goes at once, starting with the address that holds most for longest: first slow
+//! readers, for whom much is held; if that is not enough, more of what lobbies remember; and if that
+//! is still not enough, everybody else for whom something is held. Whoever holds little is never
+//! closed for what others take.
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,8 @@ use crate::id::ConnId;
 use crate::limits::{
     FORGET_HALF_INTERVAL, GIVE_BACK_DELAY, LONG_STOOD, MUCH_HELD, PROGRAM_BYTES, SOME_HELD,
 };
+use crate::rate::AddrKey;
+use crate::share::{Claim, Rank, Shares};
 
 /// What the program knows about its allocator and the library cannot ask.
 #[derive(Debug, Clone, Copy)]
@@ -102,9 +106,9 @@ impl Memory {
 /// What is held for one connection.
 #[derive(Debug)]
 struct Holder {
-    /// How much for how long: what stands still weighs more than what is moving. Among equals, the
-    /// latest to come goes first.
-    weight: (u128, u32),
+    /// Its place among all: the last in this order goes first. It is given by how much its address
+    /// holds, and for how long: what stands still weighs more than what is moving.
+    rank: Rank,
     stood: Duration,
     /// Bytes.
     held: usize,
@@ -123,9 +127,12 @@ impl Server {
             self.memory.tell_closed();
             self.memory.forget_half = Some(now + FORGET_HALF_INTERVAL);
         }
-        let allocated = self.memory.allocated();
         let was_short = self.memory.short_since.is_some();
         let mark = if was_short { self.memory.no_longer_short() } else { self.memory.low_mark };
+        if self.memory.allocated() >= mark && !was_short {
+            self.chat.forget_departed();
+        }
+        let allocated = self.memory.allocated();
         let short = allocated >= mark;
         if short == was_short {
             return;
@@ -147,12 +154,17 @@ impl Server {
         if !self.memory.is_at_the_ceiling() {
             return;
         }
+        self.chat.forget_departed();
+        if !self.memory.is_at_the_ceiling() {
+            return;
+        }
         let mut holders = self.holders(now);
         let high_mark = self.memory.high_mark;
         self.close_until(now, high_mark / 8 * 7, &mut holders, |one| one.held >= MUCH_HELD);
         while self.memory.is_at_the_ceiling() && self.chat.forget_half(now) {}
-        holders.sort_unstable_by_key(|holder| holder.weight);
-        self.close_until(now, high_mark, &mut holders, |_| true);
+        holders.sort_by(|one, other| one.rank.order(&other.rank));
+        // Closing those for whom nothing is held would not help.
+        self.close_until(now, high_mark, &mut holders, |one| one.held >= SOME_HELD);
         self.give_back.get_or_insert(now + GIVE_BACK_DELAY);
     }
 
@@ -181,19 +193,32 @@ impl Server {
         }
     }
 
-    /// All connections in the order of their weight; those for which much is held come after all
+    /// All connections in the order of their ranks; those for which much is held come after all
     /// others.
     fn holders(&self, now: Instant) -> Vec<Holder> {
         let conns = self.conns.iter().filter(|(_, conn)| conn.state != State::Closed);
-        let mut holders: Vec<_> = conns
+        let mut claims: Vec<_> = conns
             .map(|(_, conn)| {
                 let held = conn.held() + self.outboxes.held(conn.id);
                 let stood = now.saturating_duration_since(conn.progress).min(LONG_STOOD);
-                let weight = held as u128 * stood.as_millis();
-                Holder { weight: (weight, conn.id.generation()), stood, held, id: conn.id }
+                #[allow(clippy::cast_precision_loss)]
+                let amount = held as f64 * stood.as_secs_f64();
+                let addr = AddrKey::from(conn.peer.ip());
+                Claim { addr, amount, since: now, what: (stood, held, conn.id) }
             })
             .collect();
-        holders.sort_unstable_by_key(|holder| (holder.held >= MUCH_HELD, holder.weight));
+        // What weighs most comes last for its address, and among equals the latest to come.
+        claims.sort_by(|one, other| {
+            let generation = |claim: &Claim<(_, _, ConnId)>| claim.what.2.generation();
+            one.amount.total_cmp(&other.amount).then(generation(one).cmp(&generation(other)))
+        });
+        let ranked = Shares::default().ranked(now, claims).into_iter();
+        let mut holders: Vec<_> =
+            ranked.map(|(rank, (stood, held, id))| Holder { rank, stood, held, id }).collect();
+        holders.sort_by(|one, other| {
+            let much = |holder: &Holder| holder.held >= MUCH_HELD;
+            much(one).cmp(&much(other)).then(one.rank.order(&other.rank))
+        });
         holders
     }
 
