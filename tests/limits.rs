@@ -308,6 +308,56 @@ fn a_flood_from_one_client_does_not_hold_up_another() {
     assert!(times[100] < Duration::from_millis(100), "median {:?}", times[100]);
 }
 
+/// Two hundred clients that send rubbish without pause: somebody who says a line now and then does not
+/// wait for the turns of all of them, and at one of their addresses is not forgotten.
+#[test]
+fn a_flood_from_twenty_addresses_does_not_hold_up_another() {
+    let server =
+        Server::with(&[("CHAT_MESSAGES_PER_WINDOW", "0"), ("CHAT_MAX_CONNECTIONS_PER_IP", "20")]);
+    let mut victim = server.login("victim");
+    let mut neighbour = server.connect_from([127, 0, 4, 0]).login("neighbour");
+    // Lines without an end, which are looked through for one.
+    let rubbish = "\u{301}e\u{9b}".repeat(32 * 1024);
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let mut times: Vec<[Duration; 2]> = std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (server, rubbish, over) = (&server, rubbish.as_bytes(), &over);
+            scope.spawn(move || {
+                let flooders: Vec<_> = (0..50)
+                    .map(|n| server.connect_from([127, 0, 4, thread * 5 + n / 10]).stream)
+                    .collect();
+                flooders.iter().for_each(|tcp| tcp.set_nonblocking(true).unwrap());
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    for mut tcp in &flooders {
+                        let _ = tcp.write(rubbish);
+                    }
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let times = (0..60).map(|n| {
+            [("victim", &mut victim), ("neighbour", &mut neighbour)].map(|(name, client)| {
+                let sent = Instant::now();
+                client.send(&format!("{name} {n}."));
+                client.expect(&format!("{name} {n}.\n"));
+                sent.elapsed()
+            })
+        });
+        let times = times.collect();
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        times
+    });
+    let mut median = |who: usize| {
+        times.sort_by_key(|times| times[who]);
+        times[30][who]
+    };
+    let (victim, neighbour) = (median(0), median(1));
+    println!("median {victim:?}, at a flooder's address {neighbour:?}");
+    // Without optimisation, and on a busy machine.
+    assert!(victim < Duration::from_millis(500), "{victim:?}");
+    assert!(neighbour < Duration::from_secs(5), "{neighbour:?}");
+}
+
 #[test]
 fn a_crowd_becomes_one_line_a_second_in_a_large_lobby() {
     let server = Server::start();

@@ -9,7 +9,7 @@
 
 use std::io::{self, ErrorKind, IoSlice, Read as _};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
@@ -79,6 +79,8 @@ pub(super) struct Conn {
     pub(super) deadline: Option<Instant>,
     /// When output last moved, or began to wait.
     pub(super) progress: Instant,
+    /// How long it was served while others had to wait.
+    pub(super) served: Duration,
     transport: Transport,
 }
 
@@ -144,6 +146,7 @@ impl Conn {
             recognised: false,
             deadline: None,
             progress: now,
+            served: Duration::ZERO,
             transport,
         }
     }

@@ -30,6 +30,7 @@ mod service;
 mod text_on_tls;
 pub mod tls;
 mod transport;
+mod turns;
 mod verdict;
 
 pub use accept::StartError;

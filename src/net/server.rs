@@ -27,6 +27,7 @@ use super::outbound::{Outbound, Said};
 use super::plan::Plan;
 use super::probe::Probes;
 use super::service::{self, Manager};
+use super::turns::Turns;
 use crate::chat::assistant::Answer;
 use crate::chat::{Chat, CloseReason, Event, Request};
 use crate::config::Config;
@@ -35,8 +36,8 @@ use crate::gemini::Ending;
 use crate::id::{ConnId, reserved_token};
 use crate::jobs::Jobs;
 use crate::limits::{
-    ACCEPTS_PER_TURN, EVENTS_PER_TURN, HANDSHAKES_PER_TURN, PASSWORD_SHARE, PASSWORD_SLICE,
-    READ_BUFFER_BYTES, SERVE_TIME, SHUTDOWN_TIMEOUT, input_pause_bytes,
+    ACCEPTS_PER_TURN, EVENTS_PER_TURN, PASSWORD_SHARE, PASSWORD_SLICE, READ_BUFFER_BYTES,
+    SHUTDOWN_TIMEOUT, input_pause_bytes,
 };
 use crate::logging;
 use crate::outbox::Outboxes;
@@ -82,6 +83,7 @@ pub struct Server {
     pub(super) timers: Timers<ConnId>,
     /// Connections with input to serve, each at most once.
     pub(super) ready: VecDeque<ConnId>,
+    pub(super) turns: Turns,
     /// Connections that can be written to again, or are to be closed after their output.
     pub(super) to_flush: VecDeque<ConnId>,
     /// Connections whose slots are freed at the end of the turn.
@@ -160,6 +162,7 @@ impl Server {
             jobs: Jobs::default(),
             timers: Timers::default(),
             ready: VecDeque::new(),
+            turns: Turns::default(),
             to_flush: VecDeque::new(),
             closed: Vec::new(),
             scratch: vec![0; READ_BUFFER_BYTES],
@@ -290,29 +293,6 @@ impl Server {
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(now))
-    }
-
-    /// Serves everybody who was ready when this turn began, but only a few handshakes: each costs
-    /// as much as hundreds of messages. While much of what was said is still unsent, nobody may say
-    /// more.
-    fn serve_ready(&mut self, now: Instant) {
-        let mut handshakes = HANDSHAKES_PER_TURN;
-        let end = read_clock() + SERVE_TIME;
-        for _ in 0..self.ready.len() {
-            if self.has_to_send_first() || read_clock() >= end {
-                return;
-            }
-            let Some(id) = self.ready.pop_front() else { return };
-            if self.conn(id).is_some_and(|conn| conn.handshaking) {
-                if handshakes == 0 {
-                    self.ready.push_back(id);
-                    continue;
-                }
-                handshakes -= 1;
-            }
-            self.serve(now, id);
-            self.make_room(now);
-        }
     }
 
     /// Whether so much has been said that it has to be sent before anybody says more.
