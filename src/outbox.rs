@@ -7,8 +7,10 @@
 //! read another text of the same round (`view`). A round ends when nobody holds any of it; a slow
 //! client that would make it last gets a copy of what it has not received ([`Outboxes::keep`]).
 //!
-//! A push never fails and never closes anything: a client that is past its bound is *doomed*, gets
-//! nothing more, and is listed for the loop to close. The prompt is erased before the first piece of
+//! A push never fails and never closes anything. What does not fit a client's bound is left out for it
+//! and counted; for what others say that begins a little earlier, so that there is room for replies.
+//! From then on it is told nothing of the talk until it has caught up; then it hears how much it has
+//! missed. The prompt is erased before the first piece of
 //! a turn and drawn after the last one ([`Outboxes::end_turn`]); a prompt that has not left yet is
 //! taken back instead.
 //!
@@ -28,6 +30,7 @@ pub use frame::Frame;
 use round::{Piece, Round};
 use view::{Edition, View};
 
+use crate::count::count;
 use crate::id::{ConnId, Slots};
 use crate::limits::{MAX_RENDERED_MESSAGE, ROUND_BYTES, SLICES_PER_WRITE, max_reply_bytes};
 
@@ -74,8 +77,8 @@ struct Outbox {
     /// What that says, if not the usual.
     prompt_text: Option<PromptText>,
     prompt_len: u16,
-    /// Past its bound: takes and gives nothing any more.
-    doomed: bool,
+    /// Pieces that were left out since it last kept up with the talk.
+    left_out: u64,
     /// Listed as dirty, or taken from that list and not at the end of its turn.
     dirty: bool,
 }
@@ -119,6 +122,12 @@ impl Outbox {
             }
             Prompt::Shown | Prompt::Passed => self.hold(Round::ERASER, round),
         }
+    }
+
+    /// Whether there is room for anything that others say, and for a reply besides; not again before it
+    /// has been told what it missed.
+    fn keeps_up(&self, limit: usize) -> bool {
+        self.left_out == 0 && self.bytes + MAX_RENDERED_MESSAGE.min(limit / 4) <= limit
     }
 
     fn prompt_bytes(&self) -> &[u8] {
@@ -188,7 +197,6 @@ pub struct Outboxes {
     round: Round,
     limit: usize,
     dirty: Vec<ConnId>,
-    doomed: Vec<ConnId>,
 }
 
 impl Outboxes {
@@ -196,17 +204,17 @@ impl Outboxes {
     #[must_use]
     pub fn new(limit: usize) -> Self {
         let (boxes, round) = (Slots::default(), Round::new());
-        Self { boxes, round, limit, dirty: Vec::new(), doomed: Vec::new() }
+        Self { boxes, round, limit, dirty: Vec::new() }
     }
 
     /// Whether so much was said that nobody should say more before it was offered to everybody it is
-    /// for: nobody is to be doomed for what the loop had no time to send.
+    /// for: nobody is to miss anything because the loop had no time to send it.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.round.len() >= ROUND_BYTES
     }
 
-    /// Bytes that one long reply to this client may take, so that it is not what dooms it.
+    /// Bytes that one long reply to this client may take, so that it is not left out.
     #[must_use]
     pub fn reply_room(&self, id: ConnId) -> usize {
         let room = self.limit.saturating_sub(self.unsent(id) + MAX_RENDERED_MESSAGE);
@@ -233,7 +241,7 @@ impl Outboxes {
             prompt: Prompt::Hidden,
             prompt_text: None,
             prompt_len: u16::try_from(PROMPT.len()).unwrap_or(u16::MAX),
-            doomed: false,
+            left_out: 0,
             dirty: false,
         };
         self.boxes.insert(id, outbox);
@@ -246,37 +254,53 @@ impl Outboxes {
         }
     }
 
-    /// Queues a frame for a client. Nothing happens if the client is gone or doomed.
+    /// Queues a reply for a client: what it has asked for, or has to know. Nothing happens if the client
+    /// is gone.
     pub fn push(&mut self, id: ConnId, frame: &Frame) {
-        self.broadcast(&[id], frame);
+        self.queue(&[id], frame, |outbox, piece, limit| {
+            let around = Round::ERASER.len() + usize::from(outbox.prompt_len);
+            outbox.bytes + piece.len() + around <= limit
+        });
     }
 
-    /// Queues a frame for all of these, but for those who are gone or doomed.
+    /// Queues what others say for all of these, but for those who do not keep up with it.
     pub fn broadcast(&mut self, ids: &[ConnId], frame: &Frame) {
-        // Held until all have it, in case that the first one is doomed.
+        self.queue(ids, frame, |outbox, _, limit| outbox.keeps_up(limit));
+    }
+
+    /// Whether this client keeps up with what others say: what is said to it now is not left out.
+    #[must_use]
+    pub fn keeps_up(&self, id: ConnId) -> bool {
+        self.boxes.get(id).is_some_and(|outbox| outbox.keeps_up(self.limit))
+    }
+
+    /// Queues a frame for those of these for whom there is room, and counts it as left out for the
+    /// others.
+    fn queue(
+        &mut self,
+        ids: &[ConnId],
+        frame: &Frame,
+        fits: impl Fn(&Outbox, Piece, usize) -> bool,
+    ) {
+        // Held until all have it, in case that nobody takes it.
         self.round.holders += 1;
         let (mut with_color, mut without) = (None, None);
         let mut own = BTreeMap::new();
         for id in ids {
             let Some(outbox) = self.boxes.get_mut(*id) else { continue };
-            if outbox.doomed {
-                continue;
-            }
             let place = || self.round.place(frame, outbox.view);
             let piece = match outbox.edition {
                 Edition::Color => *with_color.get_or_insert_with(place),
                 Edition::Plain => *without.get_or_insert_with(place),
                 Edition::Own => *own.entry(outbox.view).or_insert_with(place),
             };
-            if outbox.prompt != Prompt::Hidden {
-                outbox.hide_prompt(&mut self.round);
-            }
-            outbox.hold(piece, &mut self.round);
-            // The prompt behind it fits, too.
-            if outbox.bytes + usize::from(outbox.prompt_len) > self.limit {
-                outbox.doomed = true;
-                outbox.drop_all(&mut self.round);
-                self.doomed.push(*id);
+            if fits(outbox, piece, self.limit) {
+                if outbox.prompt != Prompt::Hidden {
+                    outbox.hide_prompt(&mut self.round);
+                }
+                outbox.hold(piece, &mut self.round);
+            } else {
+                outbox.left_out += 1;
             }
             if !outbox.dirty {
                 outbox.dirty = true;
@@ -286,12 +310,23 @@ impl Outboxes {
         self.round.release();
     }
 
-    /// Has the prompt drawn at the end of the turn, anew if it shows, even if nothing is pushed.
-    pub fn redraw_prompt(&mut self, id: ConnId) {
+    /// Tells a client that has caught up how much was left out for it.
+    fn account_for_left_out(&mut self, id: ConnId) {
         let Some(outbox) = self.boxes.get_mut(id) else { return };
-        if outbox.doomed || !outbox.prompting {
+        if outbox.left_out == 0 || outbox.bytes > self.limit / 4 {
             return;
         }
+        let left_out = std::mem::take(&mut outbox.left_out);
+        let were = if left_out == 1 { "was" } else { "were" };
+        let lines = count(left_out, "line");
+        let reason = "your line is slower than the talk.";
+        let told = format!("\x1b[33m… {lines} {were} left out: {reason}\x1b[0m\n");
+        self.queue(&[id], &Frame::new(told), |_, _, _| true);
+    }
+
+    /// Has the prompt drawn at the end of the turn, anew if it shows, even if nothing is pushed.
+    pub fn redraw_prompt(&mut self, id: ConnId) {
+        let Some(outbox) = self.boxes.get_mut(id).filter(|outbox| outbox.prompting) else { return };
         outbox.hide_prompt(&mut self.round);
         if !outbox.dirty {
             outbox.dirty = true;
@@ -405,11 +440,10 @@ impl Outboxes {
         }
     }
 
-    /// Whether there are clients that something was queued for, or that went past their bound, since
-    /// they were last taken.
+    /// Whether there are clients that something was queued for since they were last taken.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        !self.dirty.is_empty() || !self.doomed.is_empty()
+        !self.dirty.is_empty()
     }
 
     /// Takes the clients that something was queued for since the last call. Each has a turn to end.
@@ -417,16 +451,14 @@ impl Outboxes {
         self.dirty.drain(..)
     }
 
-    /// Takes the clients that went past their bound since the last call.
-    pub fn take_doomed(&mut self) -> Vec<ConnId> {
-        std::mem::take(&mut self.doomed)
-    }
-
     /// Draws the prompt after the last piece of a turn, where one belongs.
     pub fn end_turn(&mut self, id: ConnId) {
+        if let Some(outbox) = self.boxes.get_mut(id) {
+            outbox.dirty = false;
+        }
+        self.account_for_left_out(id);
         let Some(outbox) = self.boxes.get_mut(id) else { return };
-        outbox.dirty = false;
-        let wanted = outbox.prompting && outbox.view.color && !outbox.doomed;
+        let wanted = outbox.prompting && outbox.view.color;
         let queued = match outbox.prompt {
             Prompt::Hidden => Prompt::Queued,
             Prompt::Passed => Prompt::QueuedBelow,
@@ -490,6 +522,9 @@ impl Outboxes {
             outbox.prompt = Prompt::Shown;
             let unsent = outbox.prompt_bytes().get(left..).unwrap_or_default().to_vec();
             outbox.keep(&unsent);
+        }
+        if outbox.left_out > 0 {
+            self.account_for_left_out(id);
         }
     }
 

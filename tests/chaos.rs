@@ -131,8 +131,8 @@ fn run(plan: &Plan) {
     assert!(drift.abs() <= 0.1, "{before:?}, {after:?}");
     let log = server.log();
     // With the rate limit nobody asks for enough to fall behind.
-    let slow = ["reads too slowly: send queue full", "reads nothing: send queue stalled"];
-    assert!(plan.lines_per_window.is_some() || slow.iter().any(|reason| log.contains(reason)));
+    let is_slow = log.contains("reads nothing: send queue stalled");
+    assert!(plan.lines_per_window.is_some() || is_slow);
     server.signal(Signal::TERM);
     assert_eq!(server.wait().code(), Some(0));
     let log = server.log();

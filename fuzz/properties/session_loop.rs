@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mio_chat::chat::assistant::Answer;
 use mio_chat::chat::protocol::Protocol;
-use mio_chat::chat::{CloseReason, Event, Request};
+use mio_chat::chat::{Event, Request};
 use mio_chat::gemini::{AskError, Cause};
 use mio_chat::id::ConnId;
 use mio_chat::limits::{
@@ -166,26 +166,13 @@ impl World {
         self.end_turn();
     }
 
-    /// Drops those past their bound, and writes what there is.
+    /// Writes what there is.
     pub(super) fn end_turn(&mut self) {
-        loop {
-            let doomed = self.out.take_doomed();
-            if doomed.is_empty() {
-                break;
+        while self.out.has_news() {
+            for id in self.out.take_dirty().collect::<Vec<_>>() {
+                self.out.end_turn(id);
+                self.write(id.slot());
             }
-            for id in doomed {
-                let Some(client) = self.clients[id.slot()].as_ref().filter(|c| c.id == id) else {
-                    continue;
-                };
-                assert!(client.takes.is_some(), "who reads is never dropped");
-                assert_eq!(self.out.unsent(id), 0);
-                self.close(id.slot());
-                self.tell(Event::Closed { id, reason: CloseReason::SendQueueFull });
-            }
-        }
-        for id in self.out.take_dirty().collect::<Vec<_>>() {
-            self.out.end_turn(id);
-            self.write(id.slot());
         }
     }
 

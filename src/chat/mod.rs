@@ -210,8 +210,6 @@ pub enum CloseReason {
     IdleTimeout,
     /// Not a chat client.
     WrongProtocol(Protocol),
-    /// More unsent output than allowed.
-    SendQueueFull,
     /// Output was waiting, and none of it moved for too long.
     SendStalled,
     /// Its address may not, or may no longer, connect.
@@ -237,7 +235,6 @@ impl fmt::Display for CloseReason {
             Self::TooManyLogins => f.write_str("too many log-ins"),
             Self::IdleTimeout => f.write_str("idle for too long"),
             Self::WrongProtocol(protocol) => write!(f, "{protocol} instead of chat"),
-            Self::SendQueueFull => f.write_str("reads too slowly: send queue full"),
             Self::SendStalled => f.write_str("reads nothing: send queue stalled"),
             Self::Forbidden => f.write_str("not allowed to connect"),
             Self::NoHeader => f.write_str("no PROXY protocol header"),

@@ -291,7 +291,11 @@ impl Chat {
         if text::chars(text) > MAX_MESSAGE_CHARS {
             return out.push(id, &render::message_too_long(Some(text::chars(text))));
         }
-        out.push(to, &render::direct(&sender.name, "You", text));
+        if !out.keeps_up(to) {
+            let error = format_args!("{}'s line is full: not delivered.", recipient.name);
+            return out.push(id, &render::error(error));
+        }
+        out.broadcast(&[to], &render::direct(&sender.name, "You", text));
         out.push(id, &render::direct("You", &recipient.name, text));
     }
 
@@ -315,7 +319,7 @@ impl Chat {
             return out.push(id, &render::error(error));
         };
         self.say(now, id, Some(whom), text, out);
-        out.push(whom, &told);
+        out.broadcast(&[whom], &told);
     }
 
     /// `/setai`: allowed for the session that created the lobby.

@@ -281,9 +281,6 @@ impl Server {
     pub(super) fn settle(&mut self, now: Instant) {
         let end = read_clock() + FLUSH_TIME;
         loop {
-            for id in self.outboxes.take_doomed() {
-                self.lose(now, id, CloseReason::SendQueueFull);
-            }
             self.make_room(now);
             self.to_flush.extend(self.outboxes.take_dirty());
             let Some(id) = self.to_flush.pop_front() else { return };

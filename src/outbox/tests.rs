@@ -100,18 +100,49 @@ fn without_colors_there_is_no_escape_and_no_prompt() {
     assert_eq!(write(&mut out, 99), "\x1b[31mred\x1b[0m\n\x1b[36m> \x1b[0m");
 }
 
+/// What stands around a reply: the eraser and the prompt.
+const AROUND: usize = ERASE_LINE.len() + PROMPT.len();
+
 #[test]
-fn past_its_bound_a_client_is_doomed_once_and_holds_nothing() {
-    let mut out = opened(10 + PROMPT.len());
-    let frame = Frame::new("123456");
+fn what_does_not_fit_is_left_out_and_accounted_for_when_there_is_room_again() {
+    let mut out = opened(400);
+    let frame = Frame::new("x".repeat(100));
+    for _ in 0..9 {
+        out.push(id(), &frame);
+        assert!(out.unsent(id()) + AROUND <= 400);
+    }
+    assert_eq!(out.unsent(id()), 300);
+    assert!(!out.keeps_up(id()));
+    // Not before three quarters of the bound are free.
+    assert_eq!(write(&mut out, 199).len(), 199);
+    turn(&mut out);
+    assert_eq!(out.unsent(id()), 101);
+    assert_eq!(write(&mut out, 1).len(), 1);
+    let told = "\x1b[33m… 6 lines were left out: your line is slower than the talk.\x1b[0m\n";
+    assert_eq!(write(&mut out, 999), "x".repeat(100) + told);
+    assert!(out.keeps_up(id()));
     out.push(id(), &frame);
-    assert_eq!(out.take_doomed(), vec![]);
-    out.push(id(), &frame);
-    out.push(id(), &frame);
-    assert_eq!(out.take_doomed(), vec![id()]);
-    assert_eq!(out.take_doomed(), vec![]);
-    assert_eq!(out.unsent(id()), 0);
-    assert_eq!(out.round.holders, 0);
+    assert_eq!(out.unsent(id()), 100);
+}
+
+#[test]
+fn talk_leaves_room_for_replies_and_stops_until_what_was_missed_is_told() {
+    let mut out = opened(400);
+    let (talk, reply) = (Frame::new("t".repeat(50)), Frame::new("r".repeat(50)));
+    (0..9).for_each(|_| out.broadcast(&[id()], &talk));
+    // As much as is reserved is free, so the last one came behind it.
+    assert_eq!(out.unsent(id()), 350);
+    out.push(id(), &Frame::new("r".repeat(400 - 350 - AROUND)));
+    assert_eq!(out.unsent(id()), 400 - AROUND);
+    write(&mut out, 250);
+    // There would be room, but two are missing before it.
+    assert!(!out.keeps_up(id()));
+    out.broadcast(&[id()], &talk);
+    out.push(id(), &reply);
+    let seen = write(&mut out, 999) + &write(&mut out, 999);
+    let left = "t".repeat(100) + &"r".repeat(400 - 350 - AROUND + 50);
+    let told = "\x1b[33m… 3 lines were left out: your line is slower than the talk.\x1b[0m\n";
+    assert_eq!(seen, left + told);
 }
 
 #[test]
@@ -126,21 +157,19 @@ fn not_even_the_prompt_goes_past_the_bound() {
     let begun = PROMPT.len() - 1 + ERASE_LINE.len();
     out.push(id(), &Frame::new("x".repeat(limit - begun - PROMPT.len())));
     turn(&mut out);
-    assert_eq!(out.take_doomed(), vec![]);
     assert_eq!(out.unsent(id()), limit);
     let mut out = opened(limit);
-    out.push(id(), &Frame::new("x".repeat(limit - PROMPT.len() + 1)));
-    assert_eq!(out.take_doomed(), vec![id()]);
+    out.push(id(), &Frame::new("x".repeat(limit - AROUND + 1)));
+    assert_eq!(out.unsent(id()), 0);
 }
 
 #[test]
 fn the_bound_itself_is_allowed_and_a_closed_client_holds_nothing() {
     let mut out = opened(100);
     assert!(!out.is_empty());
-    let frame = Frame::new("x".repeat(100 - PROMPT.len()));
-    assert!((frame.len(), frame.is_empty()) == (100 - PROMPT.len(), false));
+    let frame = Frame::new("x".repeat(100 - AROUND));
+    assert!((frame.len(), frame.is_empty()) == (100 - AROUND, false));
     out.push(id(), &frame);
-    assert_eq!(out.take_doomed(), vec![]);
     let other = ConnId::new(7, 1).unwrap();
     out.open(other);
     out.push(other, &Frame::new("abc"));
@@ -168,7 +197,7 @@ fn a_prompt_that_was_taken_back_is_not_counted() {
 }
 
 #[test]
-fn who_has_no_prompt_or_is_doomed_gets_none_redrawn() {
+fn who_has_no_prompt_gets_none_redrawn() {
     let mut out = opened(1000);
     out.redraw_prompt(id());
     assert!(!out.has_news());
@@ -179,10 +208,6 @@ fn who_has_no_prompt_or_is_doomed_gets_none_redrawn() {
     // Setting it again hides nothing.
     out.set_prompting(id(), true);
     assert_eq!(out.unsent(id()), PROMPT.len());
-    out.push(id(), &Frame::new("x".repeat(2000)));
-    turn(&mut out);
-    out.redraw_prompt(id());
-    assert!(out.take_doomed() == [id()] && !out.has_news() && out.unsent(id()) == 0);
 }
 
 #[test]
@@ -197,7 +222,7 @@ fn a_long_reply_has_the_room_that_is_left() {
     out.push(id(), &Frame::new("x".repeat(limit - 10_000)));
     assert_eq!(out.reply_room(id()), (10_000 - MAX_RENDERED_MESSAGE) / 3 * 2);
     out.push(id(), &Frame::new("x".repeat(10_000 - MAX_RENDERED_MESSAGE)));
-    assert_eq!(out.take_doomed(), vec![]);
+    assert!(out.keeps_up(id()));
     assert_eq!(out.reply_room(id()), 0);
 }
 
@@ -249,13 +274,13 @@ fn a_round_ends_when_nobody_holds_any_of_it() {
 }
 
 #[test]
-fn one_who_is_doomed_does_not_end_the_round_for_the_others() {
+fn one_who_has_no_room_does_not_end_the_round_for_the_others() {
     let mut out = opened(100);
     out.open(other(2));
     out.push(id(), &Frame::new("x".repeat(80)));
     out.keep(id());
     out.broadcast(&[id(), other(2)], &Frame::new("0123456789"));
-    assert_eq!(out.take_doomed(), [id()]);
+    assert_eq!(out.unsent(id()), 80);
     assert_eq!(pieces(&out, other(2)), ["0123456789"]);
 }
 
@@ -272,7 +297,7 @@ fn a_long_round_is_full_and_leaves_no_more_room_than_one_takes() {
         out.push(id(), &Frame::new("x".repeat(1000)));
         owed += 1000;
     }
-    assert_eq!((out.unsent(id()), out.take_doomed()), (owed, vec![]));
+    assert_eq!(out.unsent(id()), owed);
     while out.unsent(id()) > 0 {
         owed -= write(&mut out, 77_777).len();
     }

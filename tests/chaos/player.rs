@@ -64,7 +64,7 @@ pub struct Script {
 pub enum Outcome {
     /// As it should.
     Done,
-    /// Before it began: the address had enough connections.
+    /// Because of its address, which had enough connections or log-ins.
     Refused,
     /// The server did not do what it should.
     Fault(String),
@@ -98,8 +98,8 @@ const LONGEST_LIFE: Duration = Duration::from_secs(60);
 /// How often a deaf client looks whether it is still connected.
 const POKE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What a client is told whose address has enough connections.
-const REFUSED: &str = "Too many connections from your IP. Try again later.";
+/// What a client is told whose address has enough connections, or has logged in often enough.
+const REFUSED: [&str; 2] = ["Too many connections from your IP.", "Too many log-ins from your IP."];
 
 impl Player {
     pub fn new(script: Script, wire: Wire, tls: bool, now: Instant) -> Self {
@@ -273,7 +273,9 @@ impl Player {
 
     /// The connection ended before its time.
     fn ended_early(&mut self) -> Outcome {
-        let refused = self.seen.windows(REFUSED.len()).any(|part| part == REFUSED.as_bytes());
+        let is_told =
+            |text: &str| self.seen.windows(text.len()).any(|part| part == text.as_bytes());
+        let refused = REFUSED.into_iter().any(is_told);
         let clean = self.wire.end() == Some(End::Clean);
         // Over TLS there is no time to tell everybody.
         let untold = self.tls && self.seen.is_empty();

@@ -138,9 +138,11 @@ impl Rogue {
             _ => None,
         };
         // Passwords are guessed from many addresses, or most would be locked out; the others come
-        // from few, so that some of them are turned away.
+        // from few, so that some of them are turned away, and after a while from others, or most
+        // would have logged in too often.
         let few = kind != Kind::PasswordGuesser;
-        let (third, last) = if few { (0, 2..34) } else { (1, 1..255) };
+        let street = 10 + serial / 1000 % 200;
+        let (third, last) = if few { (street as u8, 2..34) } else { (1, 1..255) };
         let from = Ipv4Addr::new(127, 0, third, random.within(last) as u8);
         let forgiving = matches!(
             kind,

@@ -510,6 +510,8 @@ impl World {
         let said = expected.as_deref();
         self.clients.get_mut(&who).unwrap().screen.lines += 1;
         self.laws.said(self.now, who, &self.model, &self.clients, said);
+        let behind = self.clients.iter().filter(|(_, client)| !self.out.keeps_up(client.id));
+        self.model.behind = behind.map(|(who, _)| *who).collect();
         self.model.line(self.now, who, said);
         self.note(|| format!("{who} says {}", shortened(said)));
         self.tell(Event::Line { id, line });
@@ -524,30 +526,16 @@ impl World {
         self.tell(Event::Password { id, outcome });
     }
 
-    /// Closes who is past its bound, and writes to everybody as much as they take.
+    /// Writes to everybody as much as they take.
     fn settle(&mut self) {
-        loop {
-            let doomed = self.out.take_doomed();
-            for id in &doomed {
-                let who = self.who(*id);
-                let mut client = self.clients.remove(&who).unwrap();
-                self.collect(who, &mut client);
-                // The model's bytes are without colours and prompts.
-                let fair = client.owed_bytes * 4 > self.send_queue;
-                assert!(fair, "{who} was dropped for {} bytes", client.owed_bytes);
-                self.clients.insert(who, client);
-                self.note(|| format!("{who} is past its bound"));
-                self.lose(who, CloseReason::SendQueueFull);
+        let mut first = true;
+        while std::mem::take(&mut first) || self.out.has_news() {
+            for id in self.out.take_dirty().collect::<Vec<_>>() {
+                self.out.end_turn(id);
             }
-            if doomed.is_empty() {
-                break;
+            for who in self.everybody() {
+                self.write(who);
             }
-        }
-        for id in self.out.take_dirty().collect::<Vec<_>>() {
-            self.out.end_turn(id);
-        }
-        for who in self.everybody() {
-            self.write(who);
         }
     }
 
@@ -603,14 +591,17 @@ impl World {
         for piece in self.model.take(who) {
             // A history is cut to fit the queue; colours count there, and half of the room is left
             // for what rows take.
+            let owed = client.owed_bytes + piece_bytes(&piece);
             let lenient = match &piece {
+                // Without colours and prompts.
+                Piece::Talk(_) => owed * 4 > self.send_queue,
                 Piece::History(messages) => {
                     let bytes = piece_bytes(&piece) + COLORS * messages.len();
                     client.stalled_since.is_some() || bytes > max_reply_bytes(self.send_queue) / 2
                 }
                 _ => false,
             };
-            client.owed_bytes += piece_bytes(&piece);
+            client.owed_bytes = owed;
             client.owed.push_back(Owed { piece, lenient });
         }
     }
@@ -686,7 +677,7 @@ fn shortened(line: Option<&str>) -> String {
 
 fn piece_bytes(piece: &Piece) -> usize {
     match piece {
-        Piece::Text(text) => text.len(),
+        Piece::Text(text) | Piece::Talk(text) => text.len(),
         Piece::Fixed(which, columns) => fixed::text(*which, *columns).len(),
         Piece::History(messages) => messages.iter().map(String::len).sum(),
     }
@@ -703,9 +694,15 @@ fn compare(who: Who, client: &mut Client, laws: &mut Laws, lost: bool) {
     let whole = if lost { seen.trim_end_matches(|c: char| c.is_alphanumeric()) } else { &seen };
     laws.seen(who, whole);
     let mut rest = seen.as_str();
+    let mut left_out = 0;
     while let Some(Owed { piece, lenient }) = client.owed.pop_front() {
+        rest = after_accounting(rest, &mut left_out, lost);
         let after = match &piece {
             Piece::Text(text) => take(rest, text, lost),
+            Piece::Talk(text) => take(rest, text, lost).or_else(|| {
+                left_out += 1;
+                lenient.then_some(rest)
+            }),
             Piece::Fixed(which, columns) => take(rest, fixed::text(*which, *columns), lost),
             Piece::History(messages) => {
                 let least = if lenient { messages.len() } else { 0 };
@@ -717,7 +714,24 @@ fn compare(who: Who, client: &mut Client, laws: &mut Laws, lost: bool) {
             return;
         }
     }
+    rest = after_accounting(rest, &mut left_out, lost);
     assert!(rest.is_empty(), "{who} sees more than it should: {rest:?}");
+    assert!(lost || left_out == 0, "{who} was not told of {left_out} pieces that were left out");
+}
+
+/// What follows the line that accounts for so many pieces that were left out, if that comes first.
+fn after_accounting<'a>(text: &'a str, left_out: &mut usize, cut: bool) -> &'a str {
+    let (lines, were) = match *left_out {
+        0 => return text,
+        1 => ("1 line".to_owned(), "was"),
+        n => (format!("{n} lines"), "were"),
+    };
+    let told = format!("… {lines} {were} left out: your line is slower than the talk.\n");
+    let after = take(text, &told, cut && !text.is_empty());
+    if after.is_some() {
+        *left_out = 0;
+    }
+    after.unwrap_or(text)
 }
 
 /// What follows `wanted` in `text`; with `cut` the text may end inside it.

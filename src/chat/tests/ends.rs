@@ -248,7 +248,6 @@ fn a_timer_due_while_a_line_is_handled_leaves_no_other_behind() {
 fn reasons_read_as_the_log_has_them() {
     for (reason, text) in [
         (CloseReason::Quit, "quit"),
-        (CloseReason::SendQueueFull, "reads too slowly: send queue full"),
         (CloseReason::WrongProtocol(Protocol::Http), "HTTP instead of chat"),
     ] {
         assert_eq!(reason.to_string(), text);

@@ -53,8 +53,6 @@ struct World {
     closed: Vec<ConnId>,
     /// Connections that were to be probed, in order.
     probed: Vec<ConnId>,
-    /// Connections that went past their bound, in order.
-    dropped: Vec<ConnId>,
     /// Clients that never read.
     deaf: HashSet<ConnId>,
     /// Clients whose outbox stays open behind their last words.
@@ -101,7 +99,6 @@ impl World {
             asked: Vec::new(),
             closed: Vec::new(),
             probed: Vec::new(),
-            dropped: Vec::new(),
             deaf: HashSet::new(),
             lingering: HashSet::new(),
             jobs: VecDeque::new(),
@@ -238,23 +235,13 @@ impl World {
             let kept: Vec<_> = kept.iter().map(String::as_str).collect();
             self.packet(id, &kept);
         }
-        loop {
-            let doomed = self.out.take_doomed();
-            for id in &doomed {
-                self.dropped.push(*id);
-                self.shut(*id);
-                let event = Event::Closed { id: *id, reason: CloseReason::SendQueueFull };
-                self.chat.handle(self.now, event, &mut self.out);
-            }
-            if doomed.is_empty() {
-                break;
-            }
-        }
         self.take_requests();
-        for id in self.out.take_dirty().collect::<Vec<_>>() {
-            self.out.end_turn(id);
-            if !self.deaf.contains(&id) {
-                self.read(id);
+        while self.out.has_news() {
+            for id in self.out.take_dirty().collect::<Vec<_>>() {
+                self.out.end_turn(id);
+                if !self.deaf.contains(&id) {
+                    self.read(id);
+                }
             }
         }
     }

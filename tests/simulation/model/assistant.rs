@@ -198,7 +198,7 @@ impl Model {
             let text = format!("[LOBBY] Rox could not answer {}\n", question.asker);
             for other in self.members(question.lobby) {
                 if other != question.who {
-                    self.tell(other, &text);
+                    self.hear(other, &text);
                 }
             }
         } else {

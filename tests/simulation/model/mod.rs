@@ -68,6 +68,8 @@ pub struct Rules {
 pub enum Piece {
     /// Exactly this, newlines included; of the name prompt it is known that it has none.
     Text(String),
+    /// What others say: exactly this, or nothing of it if the client is too slow for it.
+    Talk(String),
     /// A replayed history: whole messages of two lines each. A beginning may be missing.
     History(Vec<String>),
     /// A long text that is the same every time, at this width.
@@ -214,6 +216,8 @@ pub struct Model {
     started: Vec<Started>,
     stopped: Vec<Key>,
     probed: Vec<Who>,
+    /// Those who do not keep up with what others say, as the world has found out.
+    pub behind: Vec<Who>,
 }
 
 // ---- What happens --------------------------------------------------------------------------
@@ -240,6 +244,7 @@ impl Model {
             started: Vec::new(),
             stopped: Vec::new(),
             probed: Vec::new(),
+            behind: Vec::new(),
         }
     }
 
@@ -663,12 +668,21 @@ impl Model {
         self.name(who).to_ascii_lowercase()
     }
 
+    /// Somebody hears what others say or do.
+    fn hear(&mut self, who: Who, text: &str) {
+        self.client_mut(who).hear(text);
+    }
+
     fn tell(&mut self, who: Who, text: &str) {
         self.client_mut(who).owe(text);
     }
 }
 
 impl Client {
+    fn hear(&mut self, told: &str) {
+        self.owed.push(Piece::Talk(words::laid_out(told, self.columns)));
+    }
+
     fn owe_fixed(&mut self, which: Fixed) {
         self.owed.push(Piece::Fixed(which, self.columns));
     }

@@ -490,7 +490,7 @@ impl Model {
 
     pub(super) fn tell_lobby(&mut self, lobby: u32, text: &str) {
         for who in self.members(lobby) {
-            self.tell(who, text);
+            self.hear(who, text);
         }
     }
 }

@@ -151,7 +151,10 @@ impl Model {
         } else {
             let (from, other) = (self.name(who), self.name(to));
             let text = words::said(text);
-            self.tell(to, &format!("[DM] {from} —» You\n  ╰─> {text}\n"));
+            if self.behind.contains(&to) {
+                return self.tell(who, &format!("{other}'s line is full: not delivered.\n"));
+            }
+            self.hear(to, &format!("[DM] {from} —» You\n  ╰─> {text}\n"));
             self.tell(who, &format!("[DM] You —» {other}\n  ╰─> {text}\n"));
         }
     }
@@ -176,10 +179,10 @@ impl Model {
         }
         self.publish(who, Some(&name), text);
         if is_here {
-            self.tell(tagged, &format!("✦ {by} tagged you\n"));
+            self.hear(tagged, &format!("✦ {by} tagged you\n"));
         } else {
             let text = words::said(text);
-            self.tell(tagged, &format!("✦ {by} tagged you in '{place}'\n  ╰─> {text}\n"));
+            self.hear(tagged, &format!("✦ {by} tagged you in '{place}'\n  ╰─> {text}\n"));
         }
     }
 
