@@ -54,11 +54,16 @@ const FAULTS: &[Fault] = &[
     Fault { name: "history is kept too long", file: "src/chat/rooms.rs",
         from: "let max_age = self.settings.history_age;", to: "let max_age = self.settings.history_age * 2;" },
     Fault { name: "a timer spins", file: "src/chat/rooms.rs",
-        from: "lobby.history.prune(now, max_age);", to: "lobby.history.prune(now, max_age * 2);" },
+        from: "lobby.history.prune(real, max_age);", to: "lobby.history.prune(real, max_age * 2);" },
     Fault { name: "history holds one message too many", file: "src/limits.rs",
         from: "pub const HISTORY_MESSAGES: usize = 100;", to: "pub const HISTORY_MESSAGES: usize = 101;" },
     Fault { name: "history comes in the wrong order", file: "src/chat/lobby.rs",
         from: "self.entries.iter()\n", to: "self.entries.iter().rev()\n" },
+    // ---- Pauses of the process ----
+    Fault { name: "an age leaves a pause out", file: "src/clock.rs",
+        from: "RealTime(now + self.stood)", to: "RealTime(now)" },
+    Fault { name: "a pause is somebody's fault", file: "src/chat/pause.rs",
+        from: "Stage::Named(user) => user.last_line = now,", to: "Stage::Named(_) => {}" },
     // ---- Tenants, seats, names ----
     Fault { name: "a generation is not checked", file: "src/id.rs",
         from: "if *generation == id.generation", to: "if *generation > 0" },

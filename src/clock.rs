@@ -4,7 +4,7 @@
 //! included (RFC 9636).
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tz::{LocalTimeType, TimeZone};
 
@@ -69,18 +69,33 @@ impl fmt::Display for ClockTime {
     }
 }
 
+/// A moment in real time, which goes on while the process stands still: ages that people are shown
+/// count from one. Any other [`Instant`] counts only the time in which the process ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RealTime(Instant);
+
+impl RealTime {
+    /// How long this is after an earlier moment.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_duration_since(earlier.0)
+    }
+}
+
 /// A clock in some zone, which runs on from the time it was last told.
 #[derive(Debug)]
 pub struct WallClock {
     zone: Zone,
     told: Option<(Instant, i64)>,
+    /// How long the process has stood still so far.
+    stood: Duration,
 }
 
 impl WallClock {
     /// A clock that stands until it is told the time.
     #[must_use]
     pub fn new(zone: Zone) -> Self {
-        Self { zone, told: None }
+        Self { zone, told: None, stood: Duration::ZERO }
     }
 
     /// Its time zone.
@@ -92,6 +107,17 @@ impl WallClock {
     /// Sets it: at `now`, this many seconds have passed since the beginning of 1970.
     pub fn set(&mut self, now: Instant, unix_secs: i64) {
         self.told = Some((now, unix_secs));
+    }
+
+    /// The process has stood still for so long, and no `now` counts that.
+    pub fn stood_still(&mut self, pause: Duration) {
+        self.stood += pause;
+    }
+
+    /// The moment in real time that `now` is.
+    #[must_use]
+    pub fn real(&self, now: Instant) -> RealTime {
+        RealTime(now + self.stood)
     }
 
     /// What it shows at `now`, which is not before the time when it was set; `None` if it was never
@@ -108,7 +134,6 @@ impl WallClock {
 #[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn zone(rules: &str) -> Zone {
         Zone::new(TimeZone::from_posix_tz(rules).unwrap(), rules)
@@ -147,6 +172,9 @@ mod tests {
         clock.set(now, 1_795_745_100);
         let at = |secs| clock.at(now + Duration::from_secs(secs)).unwrap().to_string();
         assert_eq!([at(0), at(59), at(60)], ["Fri 02:05", "Fri 02:05", "Fri 02:06"]);
+        let then = clock.real(now);
+        clock.stood_still(Duration::from_secs(9));
+        assert_eq!(clock.real(now + Duration::from_secs(1)).since(then), Duration::from_secs(10));
         clock.set(now + Duration::from_secs(60), 0);
         assert_eq!(clock.at(now + Duration::from_secs(61)).unwrap().to_string(), "Thu 00:00");
     }

@@ -147,6 +147,9 @@ pub const FLUSH_TIME: Duration = Duration::from_millis(8);
 /// Bytes said but not yet offered to everybody they are for, above which nobody is served or let
 /// in.
 pub const ROUND_BYTES: usize = 64 * 1024;
+/// A turn that begins this much later than it was meant to begin tells of a pause of the whole process.
+/// Far more than a turn may last, so that no client can bring one about.
+pub const OVERSLEPT: Duration = Duration::from_secs(1);
 /// The shortest and the longest slice of password work: how long a message may have to wait while
 /// passwords are checked. Between the two, a slice is a share of the turn it follows, so that
 /// passwords neither get in the way nor are starved by a flood.

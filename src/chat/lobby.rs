@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::assistant::Asks;
 use super::crowd::{Crowd, Way};
 use super::name::fold;
-use crate::clock::ClockTime;
+use crate::clock::{ClockTime, RealTime};
 use crate::gemini::Conversation;
 use crate::id::ConnId;
 use crate::limits::{HISTORY_BYTES, HISTORY_MESSAGES, MAX_LOBBIES, MAX_LOBBIES_PER_CREATOR};
@@ -30,7 +30,7 @@ pub(super) struct LobbyId(u64);
 /// One message as the history stores it.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    pub(super) at: Instant,
+    pub(super) at: RealTime,
     pub(super) picture: &'static str,
     pub(super) sender: Rc<str>,
     /// The time of day, if it is shown above the message.
@@ -79,9 +79,9 @@ impl History {
     }
 
     /// Forgets everything older than `max_age`.
-    pub(super) fn prune(&mut self, now: Instant, max_age: Duration) {
+    pub(super) fn prune(&mut self, now: RealTime, max_age: Duration) {
         while let Some(oldest) = self.entries.front() {
-            if now.saturating_duration_since(oldest.at) < max_age {
+            if now.since(oldest.at) < max_age {
                 break;
             }
             self.pop();
@@ -113,7 +113,7 @@ impl History {
     }
 
     /// When the oldest message was said.
-    pub(super) fn oldest(&self) -> Option<Instant> {
+    pub(super) fn oldest(&self) -> Option<RealTime> {
         self.entries.front().map(|entry| entry.at)
     }
 
@@ -155,7 +155,7 @@ pub(super) struct Lobby {
     /// What it has heard lately, and from which addresses.
     pub(super) talk: SharedWindow,
     /// When something was last said here.
-    pub(super) last_said: Option<Instant>,
+    pub(super) last_said: Option<RealTime>,
     arrivals: Crowd,
     departures: Crowd,
     /// When the oldest message is forgotten.
@@ -352,10 +352,15 @@ impl Lobbies {
 #[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
+    use crate::clock::{WallClock, Zone};
+
+    fn real(at: Instant) -> RealTime {
+        WallClock::new(Zone::utc()).real(at)
+    }
 
     fn entry(at: Instant, text: &str) -> Entry {
         Entry {
-            at,
+            at: real(at),
             picture: "[@_@]",
             sender: "alice".into(),
             clock: None,
@@ -387,9 +392,9 @@ mod tests {
         assert_eq!(history.bytes, history.iter().map(Entry::bytes).sum::<usize>());
 
         history.push(entry(start + Duration::from_secs(9), "last"));
-        history.prune(start + Duration::from_secs(11), Duration::from_secs(10));
+        history.prune(real(start + Duration::from_secs(11)), Duration::from_secs(10));
         assert_eq!(history.iter().count(), 1);
-        history.prune(start + Duration::from_secs(19), Duration::from_secs(10));
+        history.prune(real(start + Duration::from_secs(19)), Duration::from_secs(10));
         assert_eq!((history.iter().count(), history.bytes), (0, 0));
     }
 

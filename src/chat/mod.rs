@@ -10,7 +10,7 @@
 //! events that name it have no effect.
 //!
 //! `login` is the name prompt, `talk` the lines of a user, `rooms` the movement between lobbies,
-//! `assistant` the questions to Rox.
+//! `assistant` the questions to Rox, `pause` what follows when the process stood still.
 
 mod address;
 pub mod assistant;
@@ -22,6 +22,7 @@ mod login;
 pub mod marks;
 pub mod name;
 mod nearest;
+mod pause;
 pub mod picture;
 pub mod protocol;
 pub mod render;

@@ -7,7 +7,7 @@
 //! state.
 
 use std::fmt::{self, Write as _};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::banner::banner;
 use super::command::COMMANDS;
@@ -15,6 +15,7 @@ use super::lobby::{Entry, Lobby};
 use super::picture::PICTURES;
 use super::protocol::Protocol;
 use super::user::Whose;
+use crate::clock::RealTime;
 use crate::count::count;
 use crate::limits::{
     ANSWER_COLUMNS, DEFAULT_COLUMNS, MAX_LINE_BYTES, MAX_LISTED_BYTES, MAX_MESSAGE_CHARS,
@@ -222,7 +223,7 @@ fn message_bytes(entry: &Entry) -> usize {
 /// A history, oldest first, as much of its end as fits into `max_bytes`; `None` if there is none.
 pub(super) fn history<'a>(
     entries: impl DoubleEndedIterator<Item = &'a Entry> + ExactSizeIterator + Clone,
-    now: Instant,
+    now: RealTime,
     max_bytes: usize,
 ) -> Option<Frame> {
     let mut bytes = 0;
@@ -234,7 +235,7 @@ pub(super) fn history<'a>(
     let mut history = Frame::with_capacity(bytes.min(max_bytes), count);
     let older = entries.len() - count;
     for entry in entries.skip(older) {
-        message(&mut history, entry, now.saturating_duration_since(entry.at));
+        message(&mut history, entry, now.since(entry.at));
     }
     (!history.is_empty()).then_some(history)
 }
@@ -468,6 +469,7 @@ fn ssh_disconnect(description: &str) -> String {
 #[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
+    use crate::clock::{WallClock, Zone};
 
     #[test]
     fn ages() {
@@ -486,7 +488,7 @@ mod tests {
 
     #[test]
     fn a_history_is_cut_at_its_beginning() {
-        let now = Instant::now();
+        let now = WallClock::new(Zone::utc()).real(std::time::Instant::now());
         let entries: Vec<_> = (0..10)
             .map(|n| Entry {
                 at: now,

@@ -54,8 +54,9 @@ impl Chat {
         user.seat = seat;
         let name = user.name.clone();
         self.forget_history(now, to);
+        let real = self.wall_clock.real(now);
         let Some(lobby) = self.lobbies.get(to) else { return };
-        if let Some(history) = render::history(lobby.history.iter(), now, out.reply_room(id)) {
+        if let Some(history) = render::history(lobby.history.iter(), real, out.reply_room(id)) {
             out.push(id, &history);
         }
         if !self.announce(now, to, id, &name, Way::Arrival, out) {
@@ -175,8 +176,9 @@ impl Chat {
         let max_age = self.settings.history_age;
         let Some(lobby) = self.lobbies.get_mut(id) else { return };
         lobby.talk.forget(now, self.settings.rate_window);
-        lobby.history.prune(now, max_age);
-        let next = lobby.history.oldest().map(|at| at + max_age);
+        let real = self.wall_clock.real(now);
+        lobby.history.prune(real, max_age);
+        let next = lobby.history.oldest().map(|at| now + max_age.saturating_sub(real.since(at)));
         self.timers.set(Timer::History(id), &mut lobby.history_deadline, next);
     }
 

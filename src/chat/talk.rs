@@ -179,11 +179,12 @@ impl Chat {
         self.count_talk(now, id, at);
         let Some(lobby) = self.lobbies.get_mut(at) else { return };
         let text = lobby.history.copy(text);
-        let is_pause = |last| now.saturating_duration_since(last) >= PAUSE;
+        let real = self.wall_clock.real(now);
+        let is_pause = |last| real.since(last) >= PAUSE;
         let clock =
             if lobby.last_said.is_none_or(is_pause) { self.wall_clock.at(now) } else { None };
-        lobby.last_said = Some(now);
-        let entry = Entry { at: now, picture, sender, clock, tagged, text };
+        lobby.last_said = Some(real);
+        let entry = Entry { at: real, picture, sender, clock, tagged, text };
         self.message.clear();
         render::message(&mut self.message, &entry, Duration::ZERO);
         lobby.history.push(entry);

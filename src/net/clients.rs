@@ -391,7 +391,9 @@ impl Server {
                 self.lose(now, id, CloseReason::LoginTimeout);
             }
             State::Open => {
-                let until = conn.progress + stall;
+                // What the kernel takes again has yet to be offered.
+                let since = if conn.writable { now } else { conn.progress };
+                let until = since + stall;
                 if until > now {
                     self.timers.set(id, &mut conn.deadline, Some(until));
                 } else {

@@ -5,7 +5,8 @@
 //! in, `transport` what a connection speaks below its lines, with `tls` and its `certificate`;
 //! `text_on_tls` is for clients that do not speak TLS where they should. `memory` is the ceiling on
 //! what all of them hold, `machine` what the system says about memory, `probe` checks whether
-//! somebody is still there, and `local_time` is the wall clock. `outbound`, `dial`, `link` and
+//! somebody is still there, `run_clock` leaves out the time in which the process stood still, and
+//! `local_time` is the wall clock. `outbound`, `dial`, `link` and
 //! `lookups` are the sockets of the assistant and the resolver, `files` is what the resolver reads,
 //! and `service` the way to a service manager.
 
@@ -25,6 +26,7 @@ mod memory;
 mod outbound;
 mod plan;
 mod probe;
+mod run_clock;
 mod server;
 mod service;
 mod text_on_tls;

@@ -4,8 +4,9 @@
 //! are due, send everything that this turn produced, then do a slice of password work, then free
 //! what was closed. Passwords come after the sending, so that no message waits for a slice.
 //!
-//! `now` is read once a turn; only password slices and the length of a turn are measured
-//! separately. What a turn does for one connection is in `clients`.
+//! `now` is read once a turn, from a clock that stands still while the process does (`run_clock`);
+//! what is measured within a turn goes by the system's. What a turn does for one connection is in
+//! `clients`.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IsTerminal as _};
@@ -26,6 +27,7 @@ use super::memory::{Heap, Memory};
 use super::outbound::{Outbound, Said};
 use super::plan::Plan;
 use super::probe::Probes;
+use super::run_clock::RunClock;
 use super::service::{self, Manager};
 use super::turns::Turns;
 use crate::chat::assistant::Answer;
@@ -61,6 +63,9 @@ pub enum Ended {
 pub struct Server {
     poll: Poll,
     signals: Signals,
+    clock: RunClock,
+    /// When this turn began, by the system's clock.
+    turn_began: Instant,
     pub(super) acceptor: Acceptor,
     pub(super) handshakes: Handshakes,
     /// Connections that gave place to newcomers in this turn, and still have their slots.
@@ -69,7 +74,7 @@ pub struct Server {
     pub(super) no_place: bool,
     pub(super) certificate: Option<Certificate>,
     outbound: Option<Outbound>,
-    manager: Manager,
+    pub(super) manager: Manager,
     /// Boxed, so that a client in a late slot does not keep room for all those before it.
     pub(super) conns: Slab<Box<Conn>>,
     /// The most connections there have been since memory was last given back.
@@ -141,6 +146,7 @@ impl Server {
         } else {
             (Plan::for_passed(config, &passed)?, passed)
         };
+        let clock = RunClock::start();
         Ok(Self {
             acceptor: Acceptor::open(sockets, poll.registry())?,
             handshakes: Handshakes::new(config.tls_max_handshakes),
@@ -148,10 +154,12 @@ impl Server {
             no_place: false,
             certificate: plan.certificate,
             outbound: match plan.assistant {
-                Some(assistant) => Some(assistant.open(read_clock(), poll.registry())?),
+                Some(assistant) => Some(assistant.open(clock.now(), poll.registry())?),
                 None => None,
             },
-            manager: Manager::from_env(read_clock()),
+            manager: Manager::from_env(clock.now()),
+            clock,
+            turn_began: read_clock(),
             poll,
             signals,
             conns: Slab::new(),
@@ -210,14 +218,20 @@ impl Server {
     /// The poll itself failed, which leaves nothing to go on with.
     pub fn run(&mut self) -> io::Result<Ended> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
-        let mut clock = read_clock();
-        self.manager.ready(clock);
+        let mut now = self.clock.now();
+        self.manager.ready(now);
         loop {
-            match self.poll.poll(&mut events, self.timeout(clock)) {
+            let wait = self.timeout(now);
+            match self.poll.poll(&mut events, wait) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => events.clear(),
                 result => result?,
             }
-            let now = read_clock();
+            self.turn_began = read_clock();
+            let pause = self.clock.next_turn(wait);
+            now = self.clock.now();
+            if let Some(pause) = pause {
+                self.resume(now, pause);
+            }
             if self.turn(now, &events) == Some(Ended::AtOnce) {
                 return Ok(Ended::AtOnce);
             }
@@ -227,9 +241,10 @@ impl Server {
                 self.conns.shrink_to_fit();
                 self.memory.give_back();
             }
-            clock = read_clock();
-            self.longest_turn = self.longest_turn.max(clock.duration_since(now));
-            if self.shutdown.is_some_and(|until| self.conns.is_empty() || until <= clock) {
+            let took = read_clock().duration_since(self.turn_began);
+            now += took;
+            self.longest_turn = self.longest_turn.max(took);
+            if self.shutdown.is_some_and(|until| self.conns.is_empty() || until <= now) {
                 if !self.conns.is_empty() {
                     let open = count(self.conns.len() as u64, "connection");
                     log::warn!("{open} did not close in time");
@@ -395,7 +410,7 @@ impl Server {
     /// Does rounds of password work; the longer the turn was, the more.
     fn work_on_passwords(&mut self, now: Instant) {
         let clock = read_clock();
-        let share = clock.duration_since(now) / PASSWORD_SHARE;
+        let share = clock.duration_since(self.turn_began) / PASSWORD_SHARE;
         let end = clock + share.clamp(*PASSWORD_SLICE.start(), *PASSWORD_SLICE.end());
         if let Some((id, place)) = self.jobs.overdue(now) {
             self.tell_chat(now, Event::PasswordWaits { id, place });

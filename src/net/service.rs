@@ -100,6 +100,13 @@ impl Manager {
         self.tell(now, "STOPPING=1");
     }
 
+    /// The loop stood still, but not the manager: it is told at once that the loop is running.
+    pub(super) fn resumed(&mut self, now: Instant) {
+        if let Some((_, at)) = &mut self.watchdog {
+            *at = now;
+        }
+    }
+
     /// When there is something to tell.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let watchdog = self.watchdog.map(|(_, at)| at);

@@ -177,6 +177,11 @@ impl Script {
     }
 
     fn wait(&self, world: &mut World) {
+        if world.rng.once_in(50) {
+            let most = if world.rng.once_in(2) { 20 } else { 400 };
+            let secs = world.rng.within(1..most);
+            return world.stand_still(Duration::from_secs(secs as u64));
+        }
         let most = match world.rng.below(400) {
             0 => Duration::from_secs(8000),
             1..4 => Duration::from_secs(2000),

@@ -106,6 +106,8 @@ pub struct Asked {
 pub struct World {
     pub rng: Random,
     base: Instant,
+    /// When a second began, and which.
+    wall: (Instant, i64),
     pub now: Duration,
     chat: Chat,
     out: Outboxes,
@@ -149,10 +151,12 @@ impl World {
         // The clock on the wall knows no fractions: it is set when a second begins.
         let monday = 1_793_577_600 - i64::from(ZONE);
         let early = Duration::from_nanos(rules.wall.subsec_nanos().into());
-        chat.set_wall_clock(base, monday + rules.wall.as_secs() as i64);
+        let wall = (base, monday + rules.wall.as_secs() as i64);
+        chat.set_wall_clock(wall.0, wall.1);
         Self {
             rng,
             base: base + early,
+            wall,
             now: Duration::ZERO,
             chat,
             out: Outboxes::new(send_queue),
@@ -198,6 +202,16 @@ impl World {
         }
     }
 
+    /// The process stands still.
+    pub fn stand_still(&mut self, time: Duration) {
+        self.tick();
+        self.note(|| format!("nothing runs for {time:?}"));
+        self.wall.1 += time.as_secs() as i64;
+        self.chat.set_wall_clock(self.wall.0, self.wall.1);
+        self.chat.resumed(self.clock(), time);
+        self.model.stand_still(self.now, time);
+    }
+
     // ---- What clients do -----------------------------------------------------------------------
 
     /// Somebody connects. `None` if the address has too many connections.
@@ -239,7 +253,7 @@ impl World {
         };
         self.clients.insert(who, Box::new(client));
         self.out.open(id);
-        self.model.connect(self.now, who, ip);
+        self.model.connect(self.now, who, slot, ip);
         self.tell(Event::Connected { id, peer: SocketAddr::new(ip, 40_000) });
         Some(who)
     }

@@ -220,3 +220,24 @@ fn each_lobby_replays_its_own_history() {
         ],
     );
 }
+
+#[test]
+fn ages_and_pauses_are_true_though_the_process_stood_still() {
+    let mut world = World::new();
+    let alice = world.user("alice");
+    world.chat.set_wall_clock(world.now, 50_730);
+    world.say(alice, "early");
+    world.advance_secs(60);
+    world.say(alice, "late");
+    world.chat.resumed(world.now, Duration::from_secs(239));
+    assert_eq!(replayed(&mut world)[1], "[@_@] alice [4m ago]");
+    world.advance_secs(1);
+    assert_eq!(texts(&replayed(&mut world)), ["late"]);
+    world.chat.resumed(world.now, Duration::from_secs(60));
+    world.chat.set_wall_clock(world.now, 50_730 + 360);
+    world.say(alice, "after five minutes");
+    assert_eq!(replayed(&mut world)[0], "── Thu 14:11 ──");
+    // What is too old is gone at once, and not only for those who ask.
+    world.chat.resumed(world.now, Duration::from_secs(300));
+    assert_eq!(world.chat.counts().messages, 0);
+}

@@ -363,3 +363,21 @@ fn everybody_in_general_sees_an_arrival_the_newcomer_included() {
     assert_eq!(plain(&raw), "[LOBBY] Bob has joined the lobby\n1 other is here: alice\n");
     assert!(raw.ends_with(PROMPT));
 }
+
+#[test]
+fn after_a_pause_of_the_process_everybody_has_the_full_time() {
+    let mut world = World::with(|settings| settings.idle_timeout = Some(Duration::from_secs(300)));
+    let alice = world.user("alice");
+    world.advance_secs(270);
+    let bob = world.stranger();
+    world.advance_secs(29);
+    world.chat.resumed(world.now, Duration::from_secs(3600));
+    world.advance_secs(59);
+    assert_eq!(world.closed, []);
+    world.advance_secs(1);
+    assert_eq!(world.closed, [bob]);
+    world.advance_secs(239);
+    assert_eq!(world.closed, [bob]);
+    world.advance_secs(1);
+    assert_eq!(world.closed, [bob, alice]);
+}

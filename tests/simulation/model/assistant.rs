@@ -234,7 +234,7 @@ impl Model {
         let turns = conversation(lobby, self.now).iter();
         let mut texts: Vec<_> =
             turns.flat_map(|turn| [turn.question.clone(), turn.answer.clone()]).collect();
-        let history = lobby.history(self.now, self.rules.history_age);
+        let history = lobby.history(self.real(), self.rules.history_age);
         let recent = &history[history.len().saturating_sub(RECENT)..];
         texts.extend(recent.iter().map(|said| said.text.clone()));
         texts.push(text.clone());

@@ -157,6 +157,7 @@ enum Waiting {
 #[derive(Debug)]
 struct Client {
     who: Who,
+    slot: usize,
     place: Place,
     name: Option<String>,
     /// When it connected, and from the name on when its last line came.
@@ -181,8 +182,8 @@ struct Client {
 /// Something that happens by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
-    LoginTimeout(Who),
-    IdleTimeout(Who),
+    LoginTimeout(usize, Who),
+    IdleTimeout(usize, Who),
     Refused(Who),
     Gathered(u32, Way),
     Removal(u32),
@@ -193,6 +194,8 @@ enum Due {
 pub struct Model {
     rules: Rules,
     now: Duration,
+    /// How long the process stood still, which `now` leaves out.
+    stood: Duration,
     clients: Vec<Client>,
     /// In the order in which they were made; the first is `general`.
     lobbies: Vec<Lobby>,
@@ -228,6 +231,7 @@ impl Model {
         Self {
             rules,
             now: Duration::ZERO,
+            stood: Duration::ZERO,
             clients: Vec::new(),
             lobbies: vec![Lobby::general()],
             lobbies_made: 0,
@@ -248,11 +252,13 @@ impl Model {
         }
     }
 
-    /// A new connection, at the name prompt.
-    pub fn connect(&mut self, now: Duration, who: Who, ip: IpAddr) {
+    /// A new connection, at the name prompt. The slot only decides who goes first of those whose time
+    /// is over at once.
+    pub fn connect(&mut self, now: Duration, who: Who, slot: usize, ip: IpAddr) {
         self.now = now;
         self.clients.push(Client {
             who,
+            slot,
             place: Place::of(ip),
             name: None,
             since: now,
@@ -356,11 +362,11 @@ impl Model {
         self.now = now;
         while let Some((_, due)) = self.all_due().first().copied().filter(|due| due.0 <= now) {
             match due {
-                Due::LoginTimeout(who) => {
+                Due::LoginTimeout(_, who) => {
                     self.tell(who, "\nYou did not enter a username in time. Goodbye!\n");
                     self.close(who);
                 }
-                Due::IdleTimeout(who) => {
+                Due::IdleTimeout(_, who) => {
                     self.tell(who, "You were idle for too long. Goodbye!\n");
                     self.close(who);
                 }
@@ -369,6 +375,17 @@ impl Model {
                 Due::Removal(lobby) => self.remove_lobby(lobby),
             }
         }
+    }
+
+    /// Nothing ran for so long: nobody was late.
+    pub fn stand_still(&mut self, now: Duration, time: Duration) {
+        (self.now, self.stood) = (now, self.stood + time);
+        self.clients.iter_mut().for_each(|client| client.since = now);
+    }
+
+    /// What a clock shows that ran meanwhile.
+    fn real(&self) -> Duration {
+        self.now + self.stood
     }
 
     // ---- What follows from it ----------------------------------------------------------------
@@ -621,9 +638,12 @@ impl Model {
         let mut all: Vec<_> = open
             .filter_map(|client| match (&client.name, self.rules.idle_timeout) {
                 (None, _) => {
-                    Some((client.since + self.rules.login_timeout, Due::LoginTimeout(client.who)))
+                    let due = Due::LoginTimeout(client.slot, client.who);
+                    Some((client.since + self.rules.login_timeout, due))
                 }
-                (Some(_), Some(idle)) => Some((client.since + idle, Due::IdleTimeout(client.who))),
+                (Some(_), Some(idle)) => {
+                    Some((client.since + idle, Due::IdleTimeout(client.slot, client.who)))
+                }
                 (Some(_), None) => None,
             })
             .collect();

@@ -380,7 +380,7 @@ impl Model {
     pub(super) fn enter(&mut self, who: Who, lobby: u32) {
         self.client_mut(who).lobby = lobby;
         let name = self.name(who);
-        let (now, age) = (self.now, self.rules.history_age);
+        let (now, age) = (self.real(), self.rules.history_age);
         let history = self.lobby(lobby).unwrap().history(now, age);
         let columns = self.client(who).columns;
         let shown = |said: &Said| words::laid_out(&said.rendered(now), columns);

@@ -120,7 +120,7 @@ impl Model {
     /// A message in the lobby of its sender, which remembers it.
     fn publish(&mut self, who: Who, tagged: Option<&str>, text: &str) {
         let client = self.client(who);
-        let (now, id, place) = (self.now, client.lobby, client.place);
+        let (now, id, place) = (self.real(), client.lobby, client.place);
         let last = self.lobby(id).unwrap().said.last();
         let is_pause = last.is_none_or(|last| now - last.at >= PAUSE);
         let said = Said {
@@ -133,7 +133,7 @@ impl Model {
         };
         self.tell_lobby(id, &said.rendered(now));
         self.lobby_mut(id).unwrap().said.push(said);
-        self.talked.push((now, id, place));
+        self.talked.push((self.now, id, place));
     }
 
     fn direct(&mut self, who: Who, args: &str) {
