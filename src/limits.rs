@@ -178,8 +178,15 @@ pub const SOME_HELD: usize = 1024;
 /// After this long, having stood still for longer makes no difference; also how long memory may be
 /// short before connections that something is held for are closed.
 pub const LONG_STOOD: Duration = Duration::from_secs(10);
-/// Refusals logged in one second; any more are counted.
-pub const REFUSALS_LOGGED_PER_SEC: u32 = 100;
+/// Refusals of one form logged in one second for those who had no line in the last minute, and as many
+/// for all others; any more are counted.
+pub const REFUSALS_LOGGED_PER_SEC: u32 = 30;
+/// How often it is logged how many were not.
+pub const REFUSALS_COUNTED_INTERVAL: Duration = Duration::from_secs(10);
+/// Refusals remembered for a minute, of each form, so that nobody has more than its share of the log.
+pub const MAX_REFUSALS_REMEMBERED: usize = 1024;
+/// How often somebody may come to a limit within a minute before that looks like more than haste.
+pub const REFUSALS_BORNE: u32 = 20;
 
 // ---- What a service answers ----------------------------------------------------------------
 

@@ -105,6 +105,7 @@ impl World {
                     let client = self.clients[id.slot()].as_ref().unwrap();
                     assert!(client.id == id && id.slot() < super::CLIENTS);
                 }
+                Request::Refused { .. } => {}
                 Request::StopGemini { ask } => {
                     assert!(self.asked.contains(&ask));
                     self.asked.retain(|asked| *asked != ask);

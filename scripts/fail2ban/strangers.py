@@ -57,12 +57,12 @@ stalled = connect(tls)
 stalled.sendall(b"\x16\x03\x01\x02\x00\x01")
 silent = connect(tls)  # left out
 
-for words in ["GET / HTTP/1.1", "SSH-2.0-OpenSSH_9.2", "a\nb\nc\nd\nadmin"]:
+for words in ["SSH-2.0-OpenSSH_9.2", "a\nb\nc\nd\nadmin"]:
     speak(words)
     refused.append(plain)
+speak("GET / HTTP/1.1")  # left out, and so on to the next empty line
 fail_to_shake_hands(plain)
-refused.append(plain)
-speak("PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r")  # left out
+speak("PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r")
 
 # What people are called and say is no refusal, whatever it looks like.
 forged = "[WARN] refused 192.0.2.9 - too many connections"
@@ -74,9 +74,8 @@ say(alice, f"/create WARN secret {forged}", "Created private")
 for _ in range(3):
     say(bob, "/join WARN wrong", "Incorrect password")
 refused.append(plain)
-for _ in range(2):
+for _ in range(2):  # left out
     say(bob, "/join WARN secret", "Too many wrong passwords")
-    refused.append(plain)
 
 for words in ["garbage", "GET / HTTP/1.1", "SSH-2.0-OpenSSH_9.2"]:  # left out
     speak(words, tls)
@@ -90,17 +89,22 @@ to_end(stalled)
 refused.append(tls)
 
 crowd = [connect() for _ in range(8)]
-for one in crowd:
-    one.recv(1)
+for n, one in enumerate(crowd):  # who has no name gives place
+    say(one, f"one{n}", "joined the lobby")
 for _ in range(5):
     assert b"Too many connections" in to_end(connect())
-    refused.append(plain)
+refused.append(plain)  # once a minute
 others = [connect(source="127.0.0.2") for _ in range(2)]
-for one in others:
-    one.recv(1)
+for n, one in enumerate(others):
+    say(one, f"other{n}", "joined the lobby")
 assert b"Server is full" in to_end(connect(source="127.0.0.3"))  # left out
 for one in [alice, bob, *crowd, *others]:
     one.close()
+
+for _ in range(9):
+    time.sleep(1.05)
+    speak("a\nb\nc\nd\nadmin")
+    refused.append(plain)
 
 with open(os.path.join(directory, ".env"), "w") as env:
     env.write("CHAT_DENY_FROM=127.0.0.4\n")

@@ -15,6 +15,7 @@ use crate::limits::{
 use crate::line::Line;
 use crate::outbox::{Frame, Outboxes};
 use crate::rate::{AddrKey, wait_secs};
+use crate::refusal::Refusal;
 use crate::text;
 
 impl Chat {
@@ -77,8 +78,13 @@ impl Chat {
         if !matches!(session.stage, Stage::Login { .. }) {
             return;
         }
-        let ip = session.peer.ip();
-        self.refusal_log.note(now, ip, format_args!("{protocol} instead of chat"));
+        let refusal = match protocol {
+            Protocol::Http => Refusal::Http,
+            Protocol::Tls => Refusal::Tls,
+            Protocol::Ssh => Refusal::Ssh,
+            Protocol::Proxy => Refusal::Proxy,
+        };
+        self.refused(id, refusal);
         let answer = render::wrong_protocol(protocol);
         self.dismiss(now, id, CloseReason::WrongProtocol(protocol), Some(&answer), out);
     }
@@ -142,8 +148,7 @@ impl Chat {
         if *errors < MAX_NAME_ERRORS {
             return out.push(id, &render::name_error(error));
         }
-        let ip = session.peer.ip();
-        self.refusal_log.note(now, ip, "too many wrong names");
+        self.refused(id, Refusal::WrongNames);
         out.push(id, &render::error(error));
         let farewell = render::error("Too many wrong usernames. Goodbye!");
         self.dismiss(now, id, CloseReason::NameErrors, Some(&farewell), out);
@@ -152,11 +157,11 @@ impl Chat {
     /// Whether somebody may log in from this address now. If not, that is said, and it is the end.
     fn may_log_in(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) -> bool {
         let Some(session) = self.sessions.get(id) else { return false };
-        let (addr, ip) = (session.addr, session.peer.ip());
+        let addr = session.addr;
         let most = LOGINS_PER_CONNECTION * self.settings.connections_per_address;
         let limit = Limit { act: Act::LogsIn, most, window: LOGINS_WINDOW };
         let Err(wait) = self.addresses.try_accept(now, addr, limit) else { return true };
-        self.refusal_log.note(now, ip, "too many log-ins");
+        self.refused(id, Refusal::LogIns);
         let farewell = render::too_many_logins(wait_secs(wait));
         self.dismiss(now, id, CloseReason::TooManyLogins, Some(&farewell), out);
         false

@@ -34,7 +34,7 @@ pub mod user;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ use crate::line::Line;
 use crate::outbox::{Frame, Outboxes};
 use crate::password::{Outcome, Password, PasswordHash};
 use crate::rate::{AddrKey, Expiring, Lockouts};
-use crate::refusal::RefusalLog;
+use crate::refusal::Refusal;
 use crate::timers::Timers;
 use address::Addresses;
 use assistant::{Answer, AskId, Assistant, AssistantSettings};
@@ -180,6 +180,13 @@ pub enum Request {
         /// The connection.
         id: ConnId,
     },
+    /// Log that somebody was refused something.
+    Refused {
+        /// Who, by the address.
+        addr: IpAddr,
+        /// What, and why.
+        refusal: Refusal,
+    },
     /// Forget a question: the answer is no longer wanted.
     StopGemini {
         /// Which.
@@ -293,8 +300,8 @@ pub struct Chat {
     names: HashMap<Rc<str>, ConnId>,
     lobbies: Lobbies,
     timers: Timers<Timer>,
-    /// At most two for each connection (a password or the close, and a probe), and one for each
-    /// question under way.
+    /// At most two for each connection (a password or the close, and a probe), one for each question
+    /// under way, and one for what the last event was refused.
     requests: VecDeque<Request>,
     /// The rate limits of users who left, in case they come back.
     departed: Expiring<(AddrKey, Rc<str>), Windows>,
@@ -302,7 +309,6 @@ pub struct Chat {
     wrong_passwords: Lockouts,
     /// When the tables that forget by age are swept; `None` while they are empty.
     forget_deadline: Option<Instant>,
-    refusal_log: RefusalLog,
     assistant: Assistant,
     wall_clock: WallClock,
     welcome: Frame,
@@ -327,7 +333,6 @@ impl Chat {
             addresses: Addresses::default(),
             wrong_passwords: Lockouts::new(PASSWORD_FAILURES, PASSWORD_WINDOW),
             forget_deadline: None,
-            refusal_log: RefusalLog::default(),
             assistant: Assistant::default(),
             wall_clock: WallClock::new(Zone::utc()),
             welcome: render::welcome(),
@@ -398,6 +403,14 @@ impl Chat {
     /// it is set again it runs on by itself.
     pub fn set_wall_clock(&mut self, now: Instant, unix_secs: i64) {
         self.wall_clock.set(now, unix_secs);
+    }
+
+    /// Has it logged that this session's address was refused something.
+    fn refused(&mut self, id: ConnId, refusal: Refusal) {
+        if let Some(session) = self.sessions.get(id) {
+            let addr = session.peer.ip();
+            self.requests.push_back(Request::Refused { addr, refusal });
+        }
     }
 
     /// While memory is short, no new lobbies, prompts and questions are accepted.

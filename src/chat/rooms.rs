@@ -13,12 +13,11 @@ use super::user::Waiting;
 use super::{Chat, Request, Timer, marks, render};
 use crate::count::count;
 use crate::id::ConnId;
-use crate::limits::{
-    MAX_DESCRIPTION_CHARS, MAX_LOBBIES_PER_CREATOR, OTHERS_NAMED, PASSWORD_FAILURES,
-};
+use crate::limits::{MAX_DESCRIPTION_CHARS, MAX_LOBBIES_PER_CREATOR, OTHERS_NAMED};
 use crate::outbox::{Frame, Outboxes};
 use crate::password::{Outcome, Password, PasswordHash};
 use crate::rate::wait_secs;
+use crate::refusal::Refusal;
 use crate::text;
 
 impl Chat {
@@ -257,7 +256,7 @@ impl Chat {
             Err(error) => return out.push(id, &render::error(error)),
         };
         if let Err(error) = self.may_create(id, name) {
-            return out.push(id, &cannot_create(error));
+            return self.cannot_create(id, error, out);
         }
         out.push(id, &render::taken_for_password(name, taken));
         let waiting = Waiting::Create { name: name.into(), description: description.into() };
@@ -275,7 +274,7 @@ impl Chat {
         out: &mut Outboxes,
     ) {
         if let Err(error) = self.may_create(id, name) {
-            return out.push(id, &cannot_create(error));
+            return self.cannot_create(id, error, out);
         }
         if self.lobbies.is_full()
             && let Some(gives_place) = self.lobbies.gives_place()
@@ -304,6 +303,22 @@ impl Chat {
     fn may_create(&self, id: ConnId, name: &str) -> Result<(), CreateError> {
         let Some(session) = self.sessions.get(id) else { return Err(CreateError::TooMany) };
         self.lobbies.check_new(name, session.addr)
+    }
+
+    fn cannot_create(&mut self, id: ConnId, error: CreateError, out: &mut Outboxes) {
+        let error = match error {
+            CreateError::Exists => render::error("Lobby already exists"),
+            CreateError::TooManyOfCreator => {
+                self.refused(id, Refusal::Lobbies);
+                render::error(format_args!(
+                    "Too many lobbies were created from your address (max {MAX_LOBBIES_PER_CREATOR})"
+                ))
+            }
+            CreateError::TooMany => render::error(
+                "There are too many lobbies, and somebody is in each of them. Try again later.",
+            ),
+        };
+        out.push(id, &error);
     }
 
     /// `/join`: at once or, with a password, when that has been checked.
@@ -368,8 +383,7 @@ impl Chat {
         out.push(id, &render::error("Incorrect password for private lobby"));
         let Some(session) = self.sessions.get(id) else { return };
         if self.wrong_passwords.fail(now, session.addr) {
-            let reason = format_args!("{PASSWORD_FAILURES} wrong lobby passwords");
-            self.refusal_log.note(now, session.peer.ip(), reason);
+            self.refused(id, Refusal::WrongPasswords);
         }
     }
 
@@ -377,7 +391,7 @@ impl Chat {
     fn refuse_locked_out(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) -> bool {
         let Some(session) = self.sessions.get(id) else { return true };
         let Some(wait) = self.wrong_passwords.wait(now, session.addr) else { return false };
-        self.refusal_log.note(now, session.peer.ip(), "locked out of private lobbies");
+        self.refused(id, Refusal::LockedOut);
         let wait = count(wait_secs(wait), "second");
         let error = format_args!("Too many wrong passwords. Try again in {wait}.");
         out.push(id, &render::error(error));
@@ -417,6 +431,7 @@ impl Chat {
                 self.finish_join(now, id, lobby, right, out);
             }
             _ => {
+                self.refused(id, Refusal::Passwords);
                 let error = "Too many passwords are being checked. Try again in a moment.";
                 out.push(id, &render::error(error));
             }
@@ -429,17 +444,5 @@ impl Chat {
             let notice = format_args!("Many passwords are being checked: yours is number {place}.");
             out.push(id, &render::notice(notice));
         }
-    }
-}
-
-fn cannot_create(error: CreateError) -> Frame {
-    match error {
-        CreateError::Exists => render::error("Lobby already exists"),
-        CreateError::TooManyOfCreator => render::error(format_args!(
-            "Too many lobbies were created from your address (max {MAX_LOBBIES_PER_CREATOR})"
-        )),
-        CreateError::TooMany => render::error(
-            "There are too many lobbies, and somebody is in each of them. Try again later.",
-        ),
     }
 }

@@ -12,11 +12,12 @@ use super::{Chat, CloseReason, Timer, marks, picture, render};
 use crate::id::ConnId;
 use crate::limits::{
     LOBBY_MESSAGES, LOOKS_PER_WINDOW, MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, NEAREST_USERS, PAUSE,
-    REFUSED_QUIET,
+    REFUSALS_BORNE, REFUSED_QUIET,
 };
 use crate::line::Line;
 use crate::outbox::Outboxes;
 use crate::rate::wait_secs;
+use crate::refusal::Refusal;
 use crate::text;
 
 impl Chat {
@@ -119,10 +120,17 @@ impl Chat {
         wait: Duration,
         out: &mut Outboxes,
     ) {
+        if whose == Whose::Address {
+            self.refused(id, Refusal::Messages);
+        }
         let Some(user) = self.user_mut(id) else { return };
         if let Some(refused) = &mut user.refused {
             refused.others += 1;
             refused.last = now;
+            // More than haste. The address's other users have nothing to do with it.
+            if whose == Whose::Own && refused.others % u64::from(REFUSALS_BORNE) == 0 {
+                self.refused(id, Refusal::Flood);
+            }
             return;
         }
         let mut deadline = None;

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
@@ -22,7 +22,6 @@ use crate::limits::{
     ACCEPT_PAUSE, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, LISTEN_BACKLOG,
     RESERVED_DESCRIPTORS, SOCKET_RECEIVE_BUFFER, SOCKET_SEND_BUFFER,
 };
-use crate::refusal::RefusalLog;
 
 /// Why the server cannot start. `Display` is the line for the operator.
 #[derive(Debug)]
@@ -95,7 +94,9 @@ pub(super) struct Listener {
 pub(super) enum Accepted {
     /// A client, and whether it should speak TLS.
     Client(TcpStream, SocketAddr, bool),
-    /// Somebody was there and has gone, or was turned away: go on.
+    /// Somebody was there, and was turned away for want of a descriptor: go on.
+    TurnedAway(IpAddr),
+    /// Somebody was there and has gone: go on.
     Nobody,
     /// Nobody is waiting any more.
     Done,
@@ -111,7 +112,6 @@ pub(super) struct Acceptor {
     paused_until: Option<Instant>,
     /// The operator was told that descriptors are short, and has not been told otherwise since.
     short: bool,
-    refusal_log: RefusalLog,
 }
 
 impl Acceptor {
@@ -126,13 +126,7 @@ impl Acceptor {
             let addr = socket.local_addr().map_err(error)?;
             listeners.push(Listener { socket, addr, tls, readable: true, early: true });
         }
-        Ok(Self {
-            listeners,
-            spare: spare(),
-            paused_until: None,
-            short: false,
-            refusal_log: RefusalLog::default(),
-        })
+        Ok(Self { listeners, spare: spare(), paused_until: None, short: false })
     }
 
     /// The addresses on which TLS, or plain lines, are served, with their real ports.
@@ -227,12 +221,11 @@ impl Acceptor {
         });
         let result = match accepted {
             Some(Ok((mut stream, peer))) => {
-                self.refusal_log.note(now, peer.ip(), "out of file descriptors");
                 // A new socket has room for one line; if not, closing it says enough.
                 if self.listeners.get(n).is_some_and(|one| !one.tls) {
                     let _ = stream.write(FULL.as_bytes());
                 }
-                Accepted::Nobody
+                Accepted::TurnedAway(peer.ip())
             }
             _ => Accepted::Done,
         };

@@ -4,7 +4,6 @@
 //! told why and closed as politely as any others, except newcomers whose address may not connect at
 //! all.
 
-use std::fmt;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -23,40 +22,15 @@ use crate::limits::{MAX_REFUSALS_CLOSING, PLACES_PER_TURN, PROXY_HEADER_TIMEOUT,
 use crate::network::Access;
 use crate::outbox::Frame;
 use crate::rate::AddrKey;
+use crate::refusal::Refusal;
 use crate::share::{Claim, Shares};
 
-/// Why a client may not come in. `Display` is for the log.
-#[derive(Debug, Clone, Copy)]
-enum Refusal {
-    /// The maximum number of connections is reached.
-    Full,
-    /// Memory is short.
-    Memory,
-    /// The maximum number of connections from that address is reached.
-    TooMany,
-    /// That address is not allowed to connect.
-    Forbidden,
-}
-
-impl Refusal {
-    /// What the client is told, if anything.
-    fn line(self) -> Option<&'static str> {
-        match self {
-            Self::Full | Self::Memory => Some(FULL),
-            Self::TooMany => Some(TOO_MANY),
-            Self::Forbidden => None,
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Full => "server full",
-            Self::Memory => "server short of memory",
-            Self::TooMany => "too many connections",
-            Self::Forbidden => "not allowed to connect",
-        })
+/// What a client is told that may not come in for this reason, if anything.
+fn line(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::Full | Refusal::Memory => Some(FULL),
+        Refusal::Connections => Some(TOO_MANY),
+        _ => None,
     }
 }
 
@@ -74,7 +48,7 @@ impl Server {
                 Some(id) => self.begin(now, id),
                 None => self.discount(admission),
             },
-            Err(refusal) => self.refuse(now, stream, peer, tls, refusal),
+            Err(refusal) => self.refuse(now, stream, peer, tls, &refusal),
         }
     }
 
@@ -83,7 +57,7 @@ impl Server {
         let Some(given_up) = self.handshakes.begin(now, id, addr) else { return };
         if let Some(conn) = self.conn(given_up) {
             let ip = conn.peer.ip();
-            self.refusal_log.note_mistake(now, ip, "unfinished TLS handshake, others were waiting");
+            self.refusal_log.note(now, ip, &Refusal::GavePlace);
         }
         self.lose(now, given_up, CloseReason::GavePlace);
         self.handshakes.end(now, given_up, false);
@@ -143,7 +117,7 @@ impl Server {
         if !self.may_connect(ip) {
             Err(Refusal::Forbidden)
         } else if !self.by_address.try_open(addr, self.limits.max_connections_per_ip) {
-            Err(Refusal::TooMany)
+            Err(Refusal::Connections)
         } else {
             Ok(Admission::Counted(addr))
         }
@@ -165,10 +139,10 @@ impl Server {
         mut stream: TcpStream,
         peer: SocketAddr,
         tls: bool,
-        refusal: Refusal,
+        refusal: &Refusal,
     ) {
         self.refusal_log.note(now, peer.ip(), refusal);
-        let Some(line) = refusal.line() else { return };
+        let Some(line) = line(refusal) else { return };
         if self.has_time_to_explain(tls) {
             if let Some(id) = self.register(now, stream, peer, tls, Admission::Refused) {
                 self.refusals += 1;
@@ -240,8 +214,8 @@ impl Server {
             }
             Err(refusal) => refusal,
         };
-        self.refusal_log.note(now, peer.ip(), refusal);
-        match refusal.line().filter(|_| self.has_time_to_explain(tls)) {
+        self.refusal_log.note(now, peer.ip(), &refusal);
+        match line(&refusal).filter(|_| self.has_time_to_explain(tls)) {
             Some(line) => {
                 if let Some(conn) = self.conn(id) {
                     conn.admission = Admission::Refused;
@@ -254,10 +228,10 @@ impl Server {
     }
 
     /// A proxy has not sent the header that has to come first: closed without another word.
-    pub(super) fn no_header(&mut self, now: Instant, id: ConnId, instead: &str) {
+    pub(super) fn no_header(&mut self, now: Instant, id: ConnId, instead: &'static str) {
         let Some(conn) = self.conn(id) else { return };
         let ip = conn.peer.ip();
-        self.refusal_log.note(now, ip, format_args!("no PROXY protocol header: it {instead}"));
+        self.refusal_log.note(now, ip, &Refusal::NoHeader(instead));
         self.lose(now, id, CloseReason::NoHeader);
     }
 

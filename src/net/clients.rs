@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::time::Instant;
 
 use mio::event::Event as Readiness;
+use rustls::Error;
 
 use super::conn::{Input, State};
 use super::server::{Server, read_clock};
@@ -20,6 +21,7 @@ use crate::limits::{
 };
 use crate::line::{ASK_SIZE, Ending, MARK_ANSWER, Telnet};
 use crate::outbox::Frame;
+use crate::refusal::Refusal;
 
 // ---- Readiness ----------------------------------------------------------------------------
 
@@ -137,7 +139,12 @@ impl Server {
         if std::mem::take(&mut conn.handshaking) {
             let ip = conn.peer.ip();
             self.handshakes.end(now, id, false);
-            self.refusal_log.note(now, ip, format_args!("TLS handshake failed: {failure}"));
+            let why = failure.to_string();
+            let refusal = match failure {
+                Error::AlertReceived(_) | Error::PeerIncompatible(_) => Refusal::Distrust(why),
+                _ => Refusal::Handshake(why),
+            };
+            self.refusal_log.note(now, ip, &refusal);
         } else {
             log::debug!("{}: {failure}", conn.peer);
         }
@@ -387,7 +394,7 @@ impl Server {
             }
             State::Open if conn.handshaking => {
                 let ip = conn.peer.ip();
-                self.refusal_log.note(now, ip, "TLS handshake took too long");
+                self.refusal_log.note(now, ip, &Refusal::SlowHandshake);
                 self.lose(now, id, CloseReason::LoginTimeout);
             }
             State::Open => {

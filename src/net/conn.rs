@@ -201,7 +201,7 @@ impl Conn {
     }
 
     /// What the peer did wrong at the TLS level.
-    pub(super) fn failure(&self) -> Option<String> {
+    pub(super) fn failure(&self) -> Option<rustls::Error> {
         self.transport.failure()
     }
 

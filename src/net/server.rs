@@ -45,7 +45,7 @@ use crate::logging;
 use crate::outbox::Outboxes;
 use crate::password::{Job, Outcome};
 use crate::rate::Connections;
-use crate::refusal::RefusalLog;
+use crate::refusal::{Refusal, RefusalLog};
 use crate::timers::Timers;
 
 const SIGNALS: Token = Token(reserved_token(0));
@@ -303,6 +303,7 @@ impl Server {
             self.outbound.as_ref().and_then(Outbound::poll_timeout),
             self.manager.poll_timeout(),
             self.probes.poll_timeout(),
+            self.refusal_log.poll_timeout(),
             self.give_back,
             self.shutdown,
         ];
@@ -322,6 +323,9 @@ impl Server {
             }
             match self.acceptor.accept(now, listener) {
                 accept::Accepted::Client(stream, peer, tls) => self.admit(now, stream, peer, tls),
+                accept::Accepted::TurnedAway(addr) => {
+                    self.refusal_log.note(now, addr, &Refusal::Descriptors);
+                }
                 accept::Accepted::Nobody => {}
                 accept::Accepted::Done => return,
             }
@@ -346,6 +350,7 @@ impl Server {
             match request {
                 Request::Close { id } => self.begin_close(now, id),
                 Request::Probe { id } => self.probe(now, id),
+                Request::Refused { addr, refusal } => self.refusal_log.note(now, addr, &refusal),
                 Request::HashPassword { id, password } => {
                     let mut salt = [0; 16];
                     let job = match getrandom::fill(&mut salt) {
@@ -444,6 +449,7 @@ impl Server {
             self.tell_chat(now, Event::Timeout);
         }
         self.end_probes(now);
+        self.refusal_log.handle_timeout(now);
         self.manager.handle_timeout(now, self.conns.len());
         debug_assert!(self.timers.next().is_none_or(|next| next > now));
     }

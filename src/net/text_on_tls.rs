@@ -13,6 +13,7 @@ use crate::chat::CloseReason;
 use crate::chat::protocol::Protocol;
 use crate::chat::render;
 use crate::id::ConnId;
+use crate::refusal::Refusal;
 
 impl Server {
     /// The first bytes of this client are not TLS.
@@ -20,16 +21,14 @@ impl Server {
         let protocol = Protocol::of_first_bytes(first);
         let Some(conn) = self.conn(id) else { return };
         let ip = conn.peer.ip();
-        match protocol {
+        let refusal = match protocol {
             // As on the plain port: the operator has to know about it.
-            Some(Protocol::Proxy) => {
-                self.refusal_log.note(now, ip, format_args!("{} instead of chat", Protocol::Proxy));
-            }
-            Some(other) => {
-                self.refusal_log.note_mistake(now, ip, format_args!("{other} on the TLS port"));
-            }
-            None => self.refusal_log.note_mistake(now, ip, "text on the TLS port"),
-        }
+            Some(Protocol::Proxy) => Refusal::Proxy,
+            Some(Protocol::Http) => Refusal::HttpOnTls,
+            Some(Protocol::Ssh) => Refusal::SshOnTls,
+            Some(Protocol::Tls) | None => Refusal::TextOnTls,
+        };
+        self.refusal_log.note(now, ip, &refusal);
         self.advise(now, id, protocol);
     }
 

@@ -56,8 +56,8 @@ impl Transport {
     }
 
     /// What the peer did wrong at the TLS level.
-    pub(super) fn failure(&self) -> Option<String> {
-        Some(self.tls.as_ref()?.failure()?.to_string())
+    pub(super) fn failure(&self) -> Option<rustls::Error> {
+        self.tls.as_ref()?.failure().cloned()
     }
 
     /// Reads once from the socket. This also advances a handshake; what the handshake has to send

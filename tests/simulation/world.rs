@@ -369,6 +369,9 @@ impl World {
                     self.asked.push(Asked { ask, key, since, said: 0 });
                 }
                 Request::Probe { id } => probed.push(self.who(id)),
+                Request::Refused { addr, .. } => {
+                    assert!(self.clients.values().any(|client| client.ip == addr), "{addr}");
+                }
                 Request::StopGemini { ask } => {
                     let n = self.asked.iter().position(|asked| asked.ask == ask).unwrap();
                     stopped.push(self.asked.remove(n).key);

@@ -20,11 +20,12 @@ mod memory;
 mod passwords;
 mod places;
 mod private;
+mod refusals;
 mod talk;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::IoSlice;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::assistant::{AskId, AssistantSettings};
@@ -34,7 +35,8 @@ use crate::id::ConnId;
 use crate::limits::{DEFAULT_SEND_QUEUE_BYTES, SLICES_PER_WRITE};
 use crate::line::Line;
 use crate::outbox::Outboxes;
-use crate::password::Job;
+use crate::password::{Job, Outcome};
+use crate::refusal::Refusal;
 
 /// What a client shows before what is typed, and what removes it.
 const PROMPT: &str = "\x1b[36m> \x1b[0m";
@@ -53,6 +55,8 @@ struct World {
     closed: Vec<ConnId>,
     /// Connections that were to be probed, in order.
     probed: Vec<ConnId>,
+    /// Refusals that were to be logged, in order.
+    refused: Vec<(IpAddr, Refusal)>,
     /// Clients that never read.
     deaf: HashSet<ConnId>,
     /// Clients whose outbox stays open behind their last words.
@@ -99,6 +103,7 @@ impl World {
             asked: Vec::new(),
             closed: Vec::new(),
             probed: Vec::new(),
+            refused: Vec::new(),
             deaf: HashSet::new(),
             lingering: HashSet::new(),
             jobs: VecDeque::new(),
@@ -262,6 +267,7 @@ impl World {
                     self.kept_back.insert(id, Vec::new());
                 }
                 Request::Probe { id } => self.probed.push(id),
+                Request::Refused { addr, refusal } => self.refused.push((addr, refusal)),
                 Request::Close { id } => {
                     if !self.lingering.contains(&id) {
                         self.read(id);
