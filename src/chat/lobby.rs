@@ -33,6 +33,8 @@ pub(super) struct Entry {
     pub(super) at: RealTime,
     pub(super) picture: &'static str,
     pub(super) sender: Rc<str>,
+    /// Where the sender was.
+    pub(super) addr: AddrKey,
     /// The time of day, if it is shown above the message.
     pub(super) clock: Option<ClockTime>,
     /// Who is tagged in it, if anybody.
@@ -53,20 +55,47 @@ impl Entry {
 pub(super) struct History {
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// What of that is each address's. Few, and looked through rather than hashed.
+    of: Vec<Part>,
     /// The allocation of a forgotten message, for the next one.
     spare: String,
+}
+
+/// What one address has of a history.
+#[derive(Debug)]
+struct Part {
+    addr: AddrKey,
+    messages: usize,
+    bytes: usize,
 }
 
 /// Capacity beyond this is not kept for the next message: most are short.
 const SPARE_BYTES: usize = 256;
 
 impl History {
-    /// Adds the latest message, and forgets those for which there is no room any more.
+    /// Adds the latest message, and forgets those for which there is no room any more: of an address
+    /// that has more than half of it the oldest, so that nobody empties it alone, or else the oldest of
+    /// all.
     pub(super) fn push(&mut self, entry: Entry) {
-        self.bytes += entry.bytes();
+        let (addr, bytes) = (entry.addr, entry.bytes());
+        self.bytes += bytes;
+        match self.of.iter_mut().find(|part| part.addr == addr) {
+            Some(part) => {
+                part.messages += 1;
+                part.bytes += bytes;
+            }
+            None => self.of.push(Part { addr, messages: 1, bytes }),
+        }
         self.entries.push_back(entry);
         while self.entries.len() > HISTORY_MESSAGES || self.bytes > HISTORY_BYTES {
-            self.pop();
+            let has_most = |part: &&Part| {
+                part.messages > HISTORY_MESSAGES / 2 && self.entries.len() > HISTORY_MESSAGES
+                    || part.bytes > HISTORY_BYTES / 2 && self.bytes > HISTORY_BYTES
+            };
+            let addr = self.of.iter().find(has_most).map(|part| part.addr);
+            let is_its = |entry: &Entry| addr.is_none_or(|addr| entry.addr == addr);
+            let oldest = self.entries.iter().position(is_its).unwrap_or_default();
+            self.remove(oldest);
         }
     }
 
@@ -84,10 +113,11 @@ impl History {
             if now.since(oldest.at) < max_age {
                 break;
             }
-            self.pop();
+            self.remove(0);
         }
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
+            self.of = Vec::new();
             self.spare = String::new();
         }
     }
@@ -100,7 +130,7 @@ impl History {
     /// Forgets the older half.
     pub(super) fn halve(&mut self) {
         let many = self.entries.len().div_ceil(2);
-        (0..many).for_each(|_| self.pop());
+        (0..many).for_each(|_| self.remove(0));
         self.entries.shrink_to_fit();
         self.spare = String::new();
     }
@@ -117,9 +147,18 @@ impl History {
         self.entries.front().map(|entry| entry.at)
     }
 
-    fn pop(&mut self) {
-        if let Some(entry) = self.entries.pop_front() {
+    fn remove(&mut self, place: usize) {
+        if let Some(entry) = self.entries.remove(place) {
             self.bytes -= entry.bytes();
+            if let Some(at) = self.of.iter().position(|part| part.addr == entry.addr)
+                && let Some(part) = self.of.get_mut(at)
+            {
+                part.messages -= 1;
+                part.bytes -= entry.bytes();
+                if part.messages == 0 {
+                    self.of.swap_remove(at);
+                }
+            }
             if entry.text.capacity() <= SPARE_BYTES {
                 self.spare = entry.text;
             }
@@ -363,6 +402,7 @@ mod tests {
             at: real(at),
             picture: "[@_@]",
             sender: "alice".into(),
+            addr: AddrKey::V6Net(1),
             clock: None,
             tagged: None,
             text: text.into(),
@@ -396,6 +436,39 @@ mod tests {
         assert_eq!(history.iter().count(), 1);
         history.prune(real(start + Duration::from_secs(19)), Duration::from_secs(10));
         assert_eq!((history.iter().count(), history.bytes), (0, 0));
+    }
+
+    /// Seventeen lines of one address emptied a history.
+    #[test]
+    fn nobody_empties_a_history_alone() {
+        let start = Instant::now();
+        let from = |n, text: &str| Entry { addr: AddrKey::V6Net(n), ..entry(start, text) };
+        let mut history = History::default();
+        for n in 0..40 {
+            history.push(from(n, "hello"));
+        }
+        for _ in 0..100 {
+            history.push(from(99, &"x".repeat(4000)));
+        }
+        assert!(history.iter().filter(|entry| entry.text == "hello").count() == 40);
+        let own =
+            |history: &History| history.iter().filter(|e| e.addr == AddrKey::V6Net(99)).count();
+        assert!((8..=16).contains(&own(&history)));
+        // By number as well.
+        for _ in 0..200 {
+            history.push(from(99, "x"));
+        }
+        assert!(history.iter().filter(|entry| entry.text == "hello").count() == 40);
+        assert_eq!((history.iter().count(), own(&history)), (100, 60));
+        // Where nobody has more than half the oldest goes.
+        for n in 100..170 {
+            history.push(from(n, "new"));
+        }
+        assert_eq!(history.iter().filter(|entry| entry.text == "new").count(), 70);
+        assert_eq!(history.bytes, history.iter().map(Entry::bytes).sum::<usize>());
+        assert_eq!(history.of.iter().map(|part| part.bytes).sum::<usize>(), history.bytes);
+        history.halve();
+        assert_eq!(history.of.iter().map(|part| part.messages).sum::<usize>(), 50);
     }
 
     #[test]

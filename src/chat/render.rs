@@ -470,6 +470,7 @@ fn ssh_disconnect(description: &str) -> String {
 mod tests {
     use super::*;
     use crate::clock::{WallClock, Zone};
+    use crate::rate::AddrKey;
 
     #[test]
     fn ages() {
@@ -494,6 +495,7 @@ mod tests {
                 at: now,
                 picture: "[@_@]",
                 sender: "alice".into(),
+                addr: AddrKey::V6Net(1),
                 clock: None,
                 tagged: None,
                 text: format!("number {n}"),

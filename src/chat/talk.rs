@@ -182,7 +182,8 @@ impl Chat {
         out: &mut Outboxes,
     ) {
         let tagged = tagged.and_then(|id| Some(self.user(id)?.name.clone()));
-        let Some(user) = self.user(id) else { return };
+        let (Some(session), Some(user)) = (self.sessions.get(id), self.user(id)) else { return };
+        let addr = session.addr;
         let (at, picture, sender) = (user.lobby, user.picture, user.name.clone());
         self.count_talk(now, id, at);
         let Some(lobby) = self.lobbies.get_mut(at) else { return };
@@ -192,7 +193,7 @@ impl Chat {
         let clock =
             if lobby.last_said.is_none_or(is_pause) { self.wall_clock.at(now) } else { None };
         lobby.last_said = Some(real);
-        let entry = Entry { at: real, picture, sender, clock, tagged, text };
+        let entry = Entry { at: real, picture, sender, addr, clock, tagged, text };
         self.message.clear();
         render::message(&mut self.message, &entry, Duration::ZERO);
         lobby.history.push(entry);

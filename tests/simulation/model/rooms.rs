@@ -35,6 +35,10 @@ pub struct Said {
     pub text: String,
     /// The time of day, if nothing had been said for a while.
     pub clock: Option<String>,
+    /// From where it was said.
+    pub place: Place,
+    /// It had to give place to a later one.
+    pub gone: bool,
 }
 
 impl Said {
@@ -136,20 +140,33 @@ impl Lobby {
     }
 
     /// What it remembers, oldest first: the last messages that are young, few and small enough.
-    pub fn history(&self, now: Duration, age: Duration) -> &[Said] {
-        let mut bytes = 0;
-        let kept = self
-            .said
-            .iter()
-            .rev()
-            .take(HISTORY_MESSAGES)
-            .take_while(|said| said.at + age > now)
-            .take_while(|said| {
-                bytes += said.bytes();
-                bytes <= HISTORY_BYTES
-            })
-            .count();
-        &self.said[self.said.len() - kept..]
+    pub fn history(&self, now: Duration, age: Duration) -> Vec<&Said> {
+        let young = self.said.iter().rev().take_while(|said| said.at + age > now);
+        let mut kept: Vec<_> = young.filter(|said| !said.gone).collect();
+        kept.reverse();
+        kept
+    }
+
+    /// There is one more message: who has more than half of what there is room for gives place with
+    /// the oldest of theirs, or else the oldest of all goes.
+    pub fn give_place(&mut self, now: Duration, age: Duration) {
+        loop {
+            let kept = self.history(now, age);
+            let bytes = |said: &[&Said]| said.iter().map(|said| said.bytes()).sum::<usize>();
+            let too_many = kept.len() > HISTORY_MESSAGES;
+            let too_long = bytes(&kept) > HISTORY_BYTES;
+            if !too_many && !too_long {
+                return;
+            }
+            let has_most = |said: &&&Said| {
+                let of: Vec<_> =
+                    kept.iter().filter(|other| other.place == said.place).copied().collect();
+                too_many && 2 * of.len() > HISTORY_MESSAGES
+                    || too_long && 2 * bytes(&of) > HISTORY_BYTES
+            };
+            let gone = std::ptr::from_ref(*kept.iter().find(has_most).unwrap_or(&kept[0]));
+            self.said.iter_mut().rev().find(|said| std::ptr::eq(*said, gone)).unwrap().gone = true;
+        }
     }
 
     fn crowd(&mut self, way: Way) -> &mut Crowd {
@@ -383,7 +400,7 @@ impl Model {
         let (now, age) = (self.real(), self.rules.history_age);
         let history = self.lobby(lobby).unwrap().history(now, age);
         let columns = self.client(who).columns;
-        let shown = |said: &Said| words::laid_out(&said.rendered(now), columns);
+        let shown = |said: &&Said| words::laid_out(&said.rendered(now), columns);
         let history: Vec<_> = history.iter().map(shown).collect();
         if !history.is_empty() {
             self.client_mut(who).owed.push(Piece::History(history));

@@ -130,9 +130,14 @@ impl Model {
             sender: self.name(who),
             tagged: tagged.map(str::to_owned),
             text: text.to_owned(),
+            place,
+            gone: false,
         };
         self.tell_lobby(id, &said.rendered(now));
-        self.lobby_mut(id).unwrap().said.push(said);
+        let age = self.rules.history_age;
+        let lobby = self.lobby_mut(id).unwrap();
+        lobby.said.push(said);
+        lobby.give_place(now, age);
         self.talked.push((self.now, id, place));
     }
 
