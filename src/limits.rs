@@ -200,10 +200,19 @@ pub const MAX_INTERIM_RESPONSES: u8 = 8;
 pub const MAX_CHUNK_LINE_BYTES: usize = 1024;
 /// Bytes of the trailers after the last chunk, which are ignored, including their final empty line.
 pub const MAX_TRAILER_BYTES: usize = 4 * 1024;
-/// Bytes of the data of one server-sent event.
-pub const MAX_SSE_EVENT_BYTES: usize = 256 * 1024;
+/// Bytes of the data of one server-sent event. Gemini sends a few words and a kilobyte around them; a
+/// gateway that does not stream sends all [`MAX_OUTPUT_TOKENS`] at once, some 16 KiB of text, up to
+/// three times as much where it writes every letter as `\u….`
+pub const MAX_SSE_EVENT_BYTES: usize = 64 * 1024;
 /// Bytes kept of anything in an event stream that does not belong there.
 pub const MAX_SSE_STRAY_BYTES: usize = 64 * 1024;
+/// Values kept of the JSON of one event, or of an error: ten for each piece of an answer that comes
+/// as one list.
+pub const MAX_JSON_VALUES: usize = 4096;
+/// Bytes of one response: a piece for every one of [`MAX_OUTPUT_TOKENS`], with a kilobyte around it.
+pub const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
+/// Events of one response, as many of them without text as with it.
+pub const MAX_RESPONSE_EVENTS: u32 = 2 * MAX_OUTPUT_TOKENS;
 
 // ---- The assistant -------------------------------------------------------------------------
 

@@ -424,19 +424,25 @@ fn chats_on(alice: &mut common::Client, until: &str) {
 
 #[test]
 fn a_service_that_floods_holds_nobody_up() {
-    let gemini = Gemini::start(|_, _| {
-        let comments = ":\n".repeat(1 << 20);
-        let chunk = format!("{:x}\r\n{comments}\r\n", comments.len()).into_bytes();
-        let mut steps = vec![stream_head()];
-        steps.extend(std::iter::repeat_n(Step::Send(chunk), 20));
-        steps.push(piece("at last\n"));
-        steps.extend(finish("STOP"));
-        steps
-    });
-    let server = Server::with_gemini(&gemini, &honest(), &[]);
-    let mut alice = server.login("alice");
-    alice.send("/ai hello");
-    chats_on(&mut alice, "│ at last\n");
+    let flood = |times: usize| {
+        Gemini::start(move |_, _| {
+            let comments = ":\n".repeat(1 << 20);
+            let chunk = format!("{:x}\r\n{comments}\r\n", comments.len()).into_bytes();
+            let mut steps = vec![stream_head()];
+            steps.extend(std::iter::repeat_n(Step::Send(chunk), times));
+            steps.push(piece("at last\n"));
+            steps.extend(finish("STOP"));
+            steps
+        })
+    };
+    for (times, said) in
+        [(1, "│ at last\n"), (20, "[AI] The AI gave no usable answer. Try again.\n")]
+    {
+        let server = Server::with_gemini(&flood(times), &honest(), &[]);
+        let mut alice = server.login("alice");
+        alice.send("/ai hello");
+        chats_on(&mut alice, said);
+    }
 }
 
 #[test]

@@ -18,7 +18,8 @@ use super::reply::{Ending, Finish, Piece, ending, pieces};
 use crate::config::Secret;
 use crate::http::{HttpError, Part, ResponseDecoder, SseDecoder};
 use crate::limits::{
-    ANSWER_TIMEOUT, FINISH_LINGER, FIRST_PIECE_TIMEOUT, MAX_ERROR_BODY_BYTES, RETRIES, RETRY_PAUSE,
+    ANSWER_TIMEOUT, FINISH_LINGER, FIRST_PIECE_TIMEOUT, MAX_ERROR_BODY_BYTES, MAX_RESPONSE_BYTES,
+    MAX_RESPONSE_EVENTS, RETRIES, RETRY_PAUSE,
 };
 
 /// What the owner of the connection has to do.
@@ -80,8 +81,12 @@ pub struct Call {
 /// The response in one try.
 #[derive(Default)]
 struct Response {
+    /// Bytes of it so far, its form included.
+    received: usize,
     http: ResponseDecoder,
     sse: SseDecoder,
+    /// Events so far.
+    events: u32,
     status: u16,
     keep_alive: bool,
     retry_after_secs: Option<u64>,
@@ -182,6 +187,10 @@ impl Call {
     /// Bytes came.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
         let mut input = bytes;
+        self.response.received += bytes.len();
+        if self.response.received > MAX_RESPONSE_BYTES {
+            return self.break_off(AskError::Unusable(Cause::new("the response is too long")));
+        }
         while matches!(self.state, State::Receiving { .. }) {
             match self.response.http.next_part(&mut input) {
                 Ok(None) => return,
@@ -245,6 +254,11 @@ impl Call {
         if self.response.status != OK {
             let room = MAX_ERROR_BODY_BYTES.saturating_sub(self.response.error_body.len());
             self.response.error_body.extend(bytes.iter().take(room));
+            if self.response.error_body.len() == MAX_ERROR_BODY_BYTES {
+                // We do not wait for the rest.
+                self.response.keep_alive = false;
+                self.response_ended(now);
+            }
             return;
         }
         if let Some(how) = self.response.compression() {
@@ -253,7 +267,13 @@ impl Call {
         while matches!(self.state, State::Receiving { .. }) {
             match self.response.sse.next_event(&mut bytes) {
                 Ok(None) => return,
-                Ok(Some(event)) => self.event(now, &event),
+                Ok(Some(_)) if self.response.events == MAX_RESPONSE_EVENTS => {
+                    return self.break_off(AskError::Unusable(Cause::new("too many events")));
+                }
+                Ok(Some(event)) => {
+                    self.response.events += 1;
+                    self.event(now, &event);
+                }
                 Err(error) => {
                     return self.break_off(AskError::Unusable(Cause::new(&error.to_string())));
                 }

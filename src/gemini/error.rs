@@ -6,9 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::fault::Fault;
+use super::json::Json;
 
 use crate::config::Secret;
 use crate::count::count;
@@ -123,8 +122,7 @@ impl AskError {
     /// From an HTTP status that is not 200, and the body that came with it.
     #[must_use]
     pub fn from_response(status: u16, body: &[u8], key: &Secret) -> Self {
-        let value: Option<Value> = serde_json::from_slice(body).ok();
-        match &value {
+        match Json::read(body).ok().as_ref() {
             Some(value) => Self::classify(status, &Fault::find(value).unwrap_or_default(), key),
             None => Self::classify(status, &Fault::of_text(body), key),
         }
@@ -140,7 +138,8 @@ impl AskError {
             words = words + ": " + message;
         }
         let cause = Cause::without_key(&words, key);
-        let reason = |detail: &Value| detail.get("reason").and_then(Value::as_str) == Some(BAD_KEY);
+        let reason =
+            |detail: &Json<'_>| detail.get("reason").and_then(Json::as_str) == Some(BAD_KEY);
         match code {
             _ if PASSING.contains(name) => Self::Overloaded(cause),
             400 if details.iter().any(reason) => Self::KeyRefused(cause),
@@ -291,17 +290,20 @@ fn code_of(name: &str) -> Option<u16> {
 }
 
 /// Whether this is a `google.rpc.QuotaFailure` with a quota that is counted by the day.
-fn is_daily_quota(detail: &Value) -> bool {
-    let violations = detail.get("violations").and_then(Value::as_array);
-    violations.is_some_and(|list| {
-        list.iter()
-            .filter_map(|violation| violation.get("quotaId")?.as_str())
-            .any(|id| id.contains("PerDay"))
-    })
+fn is_daily_quota(detail: &Json<'_>) -> bool {
+    violations(detail)
+        .iter()
+        .filter_map(|violation| violation.get("quotaId")?.as_str())
+        .any(|id| id.contains("PerDay"))
+}
+
+/// The quotas in a `google.rpc.QuotaFailure`.
+fn violations<'a>(detail: &'a Json<'a>) -> &'a [Json<'a>] {
+    detail.get("violations").map_or(&[], Json::list)
 }
 
 /// The wait in a `google.rpc.RetryInfo`: seconds with an `s`, as in `34s` or `0.5s`.
-fn retry_delay(detail: &Value) -> Option<Duration> {
+fn retry_delay(detail: &Json<'_>) -> Option<Duration> {
     let secs = detail.get("retryDelay")?.as_str()?.strip_suffix('s')?.parse().ok()?;
     Duration::try_from_secs_f64(secs).ok().filter(is_believable)
 }
@@ -320,17 +322,19 @@ fn is_about_the_place(message: &str) -> bool {
 
 /// Whether one of the exhausted quotas is 0, so that waiting does not help. This is in the message,
 /// or in a `google.rpc.QuotaFailure` or `google.rpc.ErrorInfo`.
-fn has_limit_of_0(message: &str, details: &[Value]) -> bool {
+fn has_limit_of_0(message: &str, details: &[Json<'_>]) -> bool {
     const LIMIT: &str = "limit: ";
     let zero = |text: &str| {
         let number = text.trim_start().split(|c: char| !c.is_ascii_digit()).next();
         number.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b == b'0'))
     };
-    let is_zero = |value: &Value| value.as_u64() == Some(0) || value.as_str().is_some_and(zero);
-    let failed = |detail: &Value| {
-        let violations = detail.get("violations").and_then(Value::as_array);
-        violations.into_iter().flatten().any(|one| one.get("quotaValue").is_some_and(is_zero))
-            || detail.pointer("/metadata/quota_limit_value").is_some_and(is_zero)
+    let is_zero = |value: &Json<'_>| value.as_u64() == Some(0) || value.as_str().is_some_and(zero);
+    let failed = |detail: &Json<'_>| {
+        violations(detail).iter().any(|one| one.get("quotaValue").is_some_and(is_zero))
+            || detail
+                .get("metadata")
+                .and_then(|data| data.get("quota_limit_value"))
+                .is_some_and(is_zero)
     };
     message.split(LIMIT).skip(1).any(zero) || details.iter().any(failed)
 }

@@ -6,8 +6,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
+use super::json::Json;
 use crate::limits::MAX_ERROR_BODY_BYTES;
 
 /// One error.
@@ -20,7 +19,7 @@ pub(super) struct Fault<'a> {
     /// What happened, or empty.
     pub(super) message: Cow<'a, str>,
     /// The service's `details`.
-    pub(super) details: &'a [Value],
+    pub(super) details: &'a [Json<'a>],
 }
 
 /// How deeply errors may be nested.
@@ -28,14 +27,15 @@ const DEPTH: u8 = 4;
 
 impl<'a> Fault<'a> {
     /// The error that came in place of an answer, if there is one.
-    pub(super) fn find(value: &'a Value) -> Option<Self> {
-        if let Value::Array(list) = value {
-            return list.iter().filter(|item| item.is_object()).find_map(Self::find);
+    pub(super) fn find(value: &'a Json<'a>) -> Option<Self> {
+        if let Json::List(list) = value {
+            let is_object = |item: &&Json<'_>| matches!(item, Json::Object(_));
+            return list.iter().filter(is_object).find_map(Self::find);
         }
-        let empty = |error: &&Value| match error {
-            Value::Null | Value::Bool(false) => true,
-            Value::Array(list) => list.is_empty(),
-            Value::String(text) => text.trim().is_empty(),
+        let empty = |error: &&Json<'_>| match error {
+            Json::Null | Json::Bool(false) => true,
+            Json::List(list) => list.is_empty(),
+            Json::Text(text) => text.trim().is_empty(),
             _ => false,
         };
         let of = |name| value.get(name).filter(|error| !empty(error));
@@ -77,30 +77,29 @@ impl<'a> Fault<'a> {
         Self { message, ..Self::default() }
     }
 
-    fn read(error: &'a Value, depth: u8) -> Self {
+    fn read(error: &'a Json<'a>, depth: u8) -> Self {
         match error {
-            Value::String(text) => Self { message: text.into(), ..Self::default() },
-            Value::Array(list) if depth > 0 => list
+            Json::Text(text) => Self { message: (&**text).into(), ..Self::default() },
+            Json::List(list) if depth > 0 => list
                 .iter()
-                .find(|item| !item.is_null())
+                .find(|item| **item != Json::Null)
                 .map_or_else(Self::default, |first| Self::read(first, depth - 1)),
-            Value::Object(_) => Self::read_object(error, depth),
-            Value::Number(_) => Self { code: code(error), ..Self::default() },
-            Value::Null | Value::Bool(_) | Value::Array(_) => Self::default(),
+            Json::Object(_) => Self::read_object(error, depth),
+            Json::Number(_) => Self { code: code(error), ..Self::default() },
+            Json::Null | Json::Bool(_) | Json::List(_) => Self::default(),
         }
     }
 
-    fn read_object(error: &'a Value, depth: u8) -> Self {
-        let text = |name| error.get(name).and_then(Value::as_str);
+    fn read_object(error: &'a Json<'a>, depth: u8) -> Self {
+        let text = |name| error.get(name).and_then(Json::as_str);
         let names = ["status", "code", "type"].into_iter().filter_map(text);
         let codes = ["code", "status", "statusCode", "status_code"];
         let said = ["message", "detail", "error_description", "msg"].into_iter().find_map(text);
-        let details = error.get("details").and_then(Value::as_array);
         let fault = Self {
             code: codes.iter().filter_map(|name| error.get(name)).find_map(code),
             name: names.into_iter().find(|name| is_name(name)).unwrap_or_default(),
             message: said.unwrap_or_default().into(),
-            details: details.map_or(&[][..], Vec::as_slice),
+            details: error.get("details").map_or(&[][..], Json::list),
         };
         match error.get("error").filter(|_| depth > 0 && said.is_none()) {
             Some(inner) => Self::read(inner, depth - 1),
@@ -116,9 +115,9 @@ fn is_name(text: &str) -> bool {
 }
 
 /// A number, or the text of one, that is an HTTP status or a gRPC code.
-fn code(value: &Value) -> Option<u16> {
+fn code(value: &Json<'_>) -> Option<u16> {
     let number = match value {
-        Value::String(text) => text.trim().parse().ok()?,
+        Json::Text(text) => text.trim().parse().ok()?,
         value => value.as_u64()?,
     };
     match number {
@@ -142,10 +141,12 @@ fn code(value: &Value) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn told(value: &Value) -> Option<(Option<u16>, String, String)> {
-        let fault = Fault::find(value)?;
+        let text = value.to_string();
+        let json = Json::read(text.as_bytes()).unwrap();
+        let fault = Fault::find(&json)?;
         Some((fault.code, fault.name.to_owned(), fault.message.into_owned()))
     }
 

@@ -15,6 +15,7 @@ mod conversation;
 mod error;
 mod fault;
 mod inline;
+mod json;
 mod markdown;
 mod persona;
 pub mod reply;

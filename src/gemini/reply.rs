@@ -4,10 +4,9 @@
 //! not a JSON object at all is an error. Text comes out as the service wrote it: cleaning and
 //! layout are [`Answer`](super::Answer)'s business. Owns no state.
 
-use serde_json::Value;
-
 use super::error::{AskError, Cause, Reason};
 use super::fault::Fault;
+use super::json::Json;
 use crate::config::Secret;
 
 /// What an event brings. Events may follow the one that says how the answer finished; they bring no
@@ -70,18 +69,18 @@ pub fn pieces(json: &[u8], key: &Secret) -> Result<Vec<Piece>, AskError> {
         b"[DONE]" => return Ok(vec![Piece::Finished(Finish::Stop)]),
         _ => {}
     }
-    let value: Value = serde_json::from_slice(json)
+    let value = Json::read(json)
         .map_err(|e| AskError::Unusable(Cause::without_key(&format!("no JSON: {e}"), key)))?;
     let objects = match &value {
-        Value::Array(objects) => objects,
+        Json::List(objects) => objects,
         object => std::slice::from_ref(object),
     };
     let mut found = Vec::new();
     let mut finished = false;
-    for object in objects.iter().filter(|object| !object.is_null()) {
-        let result = match object.is_object() {
-            true => read(object, key, &mut found),
-            false => Err(AskError::Unusable(Cause::new("no JSON object"))),
+    for object in objects.iter().filter(|object| **object != Json::Null) {
+        let result = match object {
+            Json::Object(_) => read(object, key, &mut found),
+            _ => Err(AskError::Unusable(Cause::new("no JSON object"))),
         };
         // What comes after the end of an answer can add to it, and cannot spoil it.
         finished |= matches!(found.last(), Some(Piece::Finished(_)));
@@ -93,29 +92,30 @@ pub fn pieces(json: &[u8], key: &Secret) -> Result<Vec<Piece>, AskError> {
 }
 
 /// One `GenerateContentResponse`, or an error in its place.
-fn read(object: &Value, key: &Secret, found: &mut Vec<Piece>) -> Result<(), AskError> {
+fn read(object: &Json<'_>, key: &Secret, found: &mut Vec<Piece>) -> Result<(), AskError> {
     const OK: u16 = 200;
     if let Some(fault) = Fault::find(object) {
         return Err(AskError::classify(OK, &fault, key));
     }
-    let Some(candidate) = object.pointer("/candidates/0") else {
-        let reason = object.pointer("/promptFeedback/blockReason").and_then(Value::as_str);
+    let Some(candidate) = object.get("candidates").and_then(|list| list.list().first()) else {
+        let feedback = object.get("promptFeedback");
+        let reason = feedback.and_then(|feedback| feedback.get("blockReason")?.as_str());
         return match reason {
             None | Some("" | "BLOCK_REASON_UNSPECIFIED") => Ok(()),
             Some(reason) => Err(AskError::PromptBlocked(Reason::new(reason))),
         };
     };
-    let parts = candidate.pointer("/content/parts").and_then(Value::as_array);
+    let parts = candidate.get("content").and_then(|content| content.get("parts"));
     let text: String = parts
-        .into_iter()
-        .flatten()
-        .filter(|part| part.get("thought") != Some(&Value::Bool(true)))
+        .map_or(&[][..], Json::list)
+        .iter()
+        .filter(|part| part.get("thought") != Some(&Json::Bool(true)))
         .filter_map(|part| part.get("text")?.as_str())
         .collect();
     if !text.is_empty() {
         found.push(Piece::Text(text));
     }
-    let reason = candidate.get("finishReason").and_then(Value::as_str).unwrap_or_default();
+    let reason = candidate.get("finishReason").and_then(Json::as_str).unwrap_or_default();
     found.extend(Finish::from_reason(reason).map(Piece::Finished));
     Ok(())
 }

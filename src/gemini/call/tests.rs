@@ -439,3 +439,50 @@ fn however_the_response_is_cut_the_answer_is_the_same() {
         assert_eq!(run(piece), whole);
     }
 }
+
+#[test]
+fn a_response_that_brings_no_answer_ends_by_its_length() {
+    let now = Instant::now();
+    // How many bytes of this are taken until the call has failed, and why it did.
+    let taken = |head: &[u8], again: &[u8]| {
+        let mut call = begun(now);
+        sent(&mut call, false);
+        call.handle_bytes(now, head);
+        let mut taken = 0;
+        loop {
+            call.handle_bytes(now, again);
+            taken += again.len();
+            assert!(taken <= 2 * MAX_RESPONSE_BYTES);
+            if let Some(Action::Failed(error)) = actions(&mut call).pop() {
+                return (taken, error.log_cause());
+            }
+        }
+    };
+    let too_long = "unusable answer: the response is too long";
+    for again in [&b"1;x\r\n\n\r\n"[..], &[b"5\r\n", &b":ab\n\n"[..], b"\r\n"].concat()] {
+        let (bytes, why) = taken(HEAD, again);
+        assert!(bytes > MAX_RESPONSE_BYTES / 2 && why == too_long, "{bytes} {why}");
+    }
+    let many = "unusable answer: too many events";
+    for again in [&b"8\r\ndata:{}\n\r\n2\r\n\n\n\r\n"[..], &event("", ""), &event("\\n", "")] {
+        let events = taken(HEAD, again).0 / again.len();
+        assert_eq!((events, &*taken(HEAD, again).1), (8193, many));
+    }
+    // The status says enough.
+    let error = b"HTTP/1.1 400 No\r\n\r\n";
+    let (bytes, why) = taken(error, &[b' '; 1000]);
+    assert_eq!((bytes, &*why), (66_000, "request rejected: HTTP 400"));
+}
+
+#[test]
+fn a_whole_answer_may_come_in_as_many_pieces_as_it_has_tokens() {
+    let now = Instant::now();
+    let mut call = begun(now);
+    sent(&mut call, false);
+    call.handle_bytes(now, HEAD);
+    let usage = format!("}}],\"usageMetadata\":{{\"x\":\"{}\"}},\"x\":[{{\"x\":0", "y".repeat(900));
+    (0..4096).for_each(|_| call.handle_bytes(now, &event("a ", &usage)));
+    call.handle_bytes(now, &event("", ",\"finishReason\":\"STOP\""));
+    call.handle_bytes(now, b"0\r\n\r\n");
+    assert_eq!(actions(&mut call).pop(), Some(Action::Done(Ending::Whole)));
+}

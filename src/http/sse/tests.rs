@@ -120,14 +120,14 @@ fn a_bare_json_text_is_seen_beside_the_events() {
 
 #[test]
 fn stray_lines_are_bounded() {
-    let long = format!("{{{}\n", "\u{20ac}".repeat(MAX_SSE_STRAY_BYTES / 2)).into_bytes();
-    let (_, error, stray) = decode([&long[..], b"{}\n", b"{\n"]);
+    let long = format!("{{{}\n", "\u{20ac}".repeat(MAX_SSE_STRAY_BYTES / 4)).into_bytes();
+    let (_, error, stray) = decode([&long[..], &long[..], b"{}\n", b"{\n"]);
     assert_eq!(error, None);
     assert!((MAX_SSE_STRAY_BYTES - MAX_CHAR_BYTES..=MAX_SSE_STRAY_BYTES).contains(&stray.len()));
     assert!(stray.ends_with('\u{20ac}'));
     // As long as a character of any size fits, one is taken.
-    let ascii = format!("{{{}\n", "x".repeat(MAX_SSE_STRAY_BYTES)).into_bytes();
-    let (_, _, stray) = decode([&ascii[..]]);
+    let ascii = format!("{{{}\n", "x".repeat(MAX_SSE_STRAY_BYTES / 2)).into_bytes();
+    let (_, _, stray) = decode([&ascii[..], &ascii[..]]);
     assert_eq!(stray.len(), MAX_SSE_STRAY_BYTES - MAX_CHAR_BYTES + 1);
 }
 
