@@ -127,6 +127,8 @@ pub const TLS_TIME: Duration = Duration::from_millis(1);
 /// 5.2, and for TLS 1.2 RFC 5246, section 6.2.3), its header, and what was read with it. The longer
 /// handshake messages that TLS allows are nothing that a client of ours has to send.
 pub const MAX_TLS_INCOMING: usize = 16 * 1024 + 2048 + 5 + 4 * 1024;
+/// The same of a service's handshake: its certificates may fill the longest message that rustls reads.
+pub const MAX_TLS_HANDSHAKE: usize = 64 * 1024 + MAX_TLS_INCOMING;
 /// Lines handled for one client in one turn.
 pub const LINES_PER_TURN: usize = 64;
 /// Connections accepted from one listener in one turn.
@@ -255,8 +257,12 @@ pub const FINISH_LINGER: Duration = Duration::from_secs(2);
 pub const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 /// Bytes that one query to a name server may bring back: two messages of the maximum length.
 pub const QUERY_BYTES: usize = 128 * 1024;
-/// Bytes read from the service in one turn, for one answer.
-pub const LINK_BYTES_PER_TURN: usize = 64 * 1024;
+/// Bytes that one turn takes from services, proxies and name servers, for all questions together; bytes
+/// of TLS count as [`TLS_COST`] of them.
+pub const OUTBOUND_BYTES: usize = 64 * 1024;
+/// How long a turn works on them, and then tells lobbies what came. What it has begun then is finished:
+/// at most an event, and a line.
+pub const OUTBOUND_TIME: Duration = Duration::from_millis(2);
 /// How long an address has before the next one is tried beside it (RFC 8305, section 8).
 pub const CONNECT_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// How long connecting to the service may take, and its TLS handshake.

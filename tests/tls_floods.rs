@@ -12,58 +12,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::records::{APPLICATION_DATA, HANDSHAKE, LONGEST, Records};
 use common::tls_client::config;
 use common::{PATIENCE, Server, eventually};
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use rustls::ClientConnection;
 use rustls::version::TLS13;
-use rustls::{ClientConnection, ConnectionTrafficSecrets};
-
-/// The content types of records (RFC 8446, section 5.1).
-const HANDSHAKE: u8 = 22;
-const APPLICATION_DATA: u8 = 23;
-/// The longest content of a record, with its type (section 5.2).
-const LONGEST: usize = 16 * 1024 + 1;
 
 /// A client that writes its records itself, once the handshake is done.
-struct Records {
-    tcp: TcpStream,
-    key: LessSafeKey,
-    iv: [u8; 12],
-    sent: u64,
-}
-
-impl Records {
-    fn new(server: &Server) -> Self {
-        let mut config = (*config(&TLS13)).clone();
-        config.enable_secret_extraction = true;
-        let mut tcp = TcpStream::connect(server.tls_addr.unwrap()).unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        let name = "localhost".try_into().unwrap();
-        let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
-        while tls.is_handshaking() || tls.wants_write() {
-            tls.complete_io(&mut tcp).unwrap();
-        }
-        let (sent, secrets) = tls.dangerous_extract_secrets().unwrap().tx;
-        let ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else {
-            panic!("another cipher was chosen");
-        };
-        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_ref()).unwrap());
-        Self { tcp, key, iv: iv.as_ref().try_into().unwrap(), sent }
+fn records(server: &Server) -> Records {
+    let mut config = (*config(&TLS13)).clone();
+    config.enable_secret_extraction = true;
+    let mut tcp = TcpStream::connect(server.tls_addr.unwrap()).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    let name = "localhost".try_into().unwrap();
+    let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
+    while tls.is_handshaking() || tls.wants_write() {
+        tls.complete_io(&mut tcp).unwrap();
     }
-
-    /// A record (section 5.2) with this content, padded to this length.
-    fn record(&mut self, kind: u8, content: &[u8], length: usize) -> Vec<u8> {
-        let mut inner = [content, &[kind]].concat();
-        inner.resize(length.max(inner.len()), 0);
-        let size = u16::try_from(inner.len() + AES_256_GCM.tag_len()).unwrap();
-        let head = [&[APPLICATION_DATA, 3, 3][..], &size.to_be_bytes()].concat();
-        let mut nonce = self.iv;
-        nonce[4..].iter_mut().zip(self.sent.to_be_bytes()).for_each(|(n, s)| *n ^= s);
-        self.sent += 1;
-        let nonce = Nonce::assume_unique_for_key(nonce);
-        self.key.seal_in_place_append_tag(nonce, Aad::from(&head), &mut inner).unwrap();
-        [head, inner].concat()
-    }
+    Records::new(tcp, tls.dangerous_extract_secrets().unwrap().tx)
 }
 
 /// Eight addresses with ten unfinished handshakes each took all 64 places, and kept everybody else out
@@ -165,7 +131,7 @@ fn key_updates_make_nobody_wait() {
 fn records_with_hardly_anything_in_them_make_nobody_wait() {
     let server = Server::with_tls(&[]);
     nobody_waits(besieged(&server, |over| {
-        let mut client = Records::new(&server);
+        let mut client = records(&server);
         client.tcp.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
         while !over.load(Ordering::Relaxed) {
             let records: Vec<_> =
@@ -186,7 +152,7 @@ fn records_with_hardly_anything_in_them_make_nobody_wait() {
 fn an_unfinished_message_in_padded_records_is_not_kept() {
     let server = Server::with_tls(&[]);
     let before = server.status("VmHWM");
-    let mut client = Records::new(&server);
+    let mut client = records(&server);
     // A certificate that was asked for by nobody, of 65,535 bytes (section 4), a byte a record.
     let message = [&[11, 0, 0xff, 0xff][..], &[0; 2000]].concat();
     client.tcp.set_write_timeout(Some(PATIENCE)).unwrap();

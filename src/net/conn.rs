@@ -202,7 +202,7 @@ impl Conn {
 
     /// What the peer did wrong at the TLS level.
     pub(super) fn failure(&self) -> Option<rustls::Error> {
-        self.transport.failure()
+        self.transport.failure().cloned()
     }
 
     /// Whether output stands still that the kernel did not take.

@@ -11,7 +11,7 @@ use std::time::Instant;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
-use super::link::Link;
+use super::link::{Link, Share};
 use super::outbound::{Active, Outbound, Stage};
 use crate::limits::{CONNECT_ATTEMPT_DELAY, CONNECT_TIMEOUT, MAX_CONNECT_ADDRESSES};
 use crate::tunnel::{Reply, Tunnel};
@@ -129,9 +129,9 @@ impl Outbound {
     }
 
     /// Continues asking the proxy for a tunnel. True if anything happened.
-    pub(super) fn tunnel(&self, now: Instant, active: &mut Active) -> bool {
+    pub(super) fn tunnel(&self, now: Instant, active: &mut Active, share: &mut Share) -> bool {
         let Stage::Tunnelling(tunnelling) = &mut active.stage else { return false };
-        let (cause, is_its_will) = match tunnelling.exchange() {
+        let (cause, is_its_will) = match tunnelling.exchange(share) {
             Ok(Reply::Unfinished) if now < tunnelling.until => return false,
             Ok(Reply::Unfinished) => ("it took too long to answer".to_owned(), false),
             Ok(Reply::Refused(cause, is_its_will)) => (cause, is_its_will),
@@ -172,8 +172,8 @@ impl Outbound {
 }
 
 impl Tunnelling {
-    /// Sends and receives as much as is possible at once.
-    fn exchange(&mut self) -> io::Result<Reply> {
+    /// Sends and receives as much as is possible at once and the share allows.
+    fn exchange(&mut self, share: &mut Share) -> io::Result<Reply> {
         while !self.unsent.is_empty() {
             match self.stream.write(&self.unsent) {
                 Ok(n) => drop(self.unsent.drain(..n)),
@@ -183,7 +183,7 @@ impl Tunnelling {
             }
         }
         let mut bytes = [0; 4096];
-        loop {
+        while !share.is_over() {
             let n = match self.stream.read(&mut bytes) {
                 Ok(0) => return Err(io::Error::other("it closed the connection")),
                 Ok(n) => n,
@@ -191,11 +191,13 @@ impl Tunnelling {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             };
+            share.spend(n);
             let reply = self.tunnel.receive(bytes.get(..n).unwrap_or_default());
             if reply != Reply::Unfinished {
                 return Ok(reply);
             }
         }
+        Ok(Reply::Unfinished)
     }
 }
 

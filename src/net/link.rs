@@ -1,25 +1,52 @@
 //! One connection to the service: plain, or TLS with a verified certificate.
 //!
-//! Sends what it is given as far as the kernel takes it, and passes on what it receives. An end of
-//! the stream, clean or not, is an error here: the call knows whether its answer was complete.
+//! Sends what it is given as far as the kernel takes it, and passes on what it receives, within the
+//! share of the turn that it is given. An end of the stream, clean or not, is an error here: the call
+//! knows whether its answer was complete.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
+use std::time::Instant;
 
 use mio::Token;
 use mio::event::Event as Readiness;
 use mio::net::TcpStream;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
 
+use super::server::read_clock;
+use super::tls::TlsSession;
+use super::transport::{Read, Transport};
 use super::verdict;
-use crate::limits::LINK_BYTES_PER_TURN;
+use crate::limits::{OUTBOUND_BYTES, OUTBOUND_TIME, TLS_COST};
+
+/// What all connections that we made may still do in this turn, together.
+pub(super) struct Share {
+    bytes: usize,
+    until: Instant,
+}
+
+impl Share {
+    /// That of a turn.
+    pub(super) fn of_a_turn() -> Self {
+        Self { bytes: OUTBOUND_BYTES, until: read_clock() + OUTBOUND_TIME }
+    }
+
+    /// Counts bytes that were received.
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Whether the rest is for the next turn.
+    pub(super) fn is_over(&self) -> bool {
+        self.bytes == 0 || read_clock() >= self.until
+    }
+}
 
 /// A connection to the service.
 pub(super) struct Link {
     token: Token,
-    stream: TcpStream,
-    tls: Option<Box<ClientConnection>>,
+    transport: Transport,
     unsent: Vec<u8>,
     readable: bool,
     writable: bool,
@@ -32,9 +59,10 @@ impl Link {
         stream: TcpStream,
         tls: Option<&(Arc<ClientConfig>, ServerName<'static>)>,
     ) -> Result<Self, String> {
-        let tls = tls.map(|(config, name)| ClientConnection::new(config.clone(), name.clone()));
+        let tls = tls.map(|(config, name)| TlsSession::client(config.clone(), name.clone()));
         let tls = tls.transpose().map_err(|e| e.to_string())?.map(Box::new);
-        Ok(Self { token, stream, tls, unsent: Vec::new(), readable: true, writable: true })
+        let transport = Transport::called(stream, tls);
+        Ok(Self { token, transport, unsent: Vec::new(), readable: true, writable: true })
     }
 
     pub(super) fn token(&self) -> Token {
@@ -43,7 +71,7 @@ impl Link {
 
     /// Whether the peer has yet to be verified.
     pub(super) fn is_handshaking(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+        self.transport.is_handshaking()
     }
 
     /// Whether there is more to read than the last turn allowed.
@@ -61,50 +89,41 @@ impl Link {
         self.unsent.extend_from_slice(bytes);
     }
 
-    /// Sends and receives as much as there is room and time for in one turn. The error says why the
+    /// Sends and receives as much as there is room for and the share allows. The error says why the
     /// connection is over.
-    pub(super) fn exchange(&mut self, mut receive: impl FnMut(&[u8])) -> Result<(), String> {
+    pub(super) fn exchange(
+        &mut self,
+        share: &mut Share,
+        mut receive: impl FnMut(&[u8]),
+    ) -> Result<(), String> {
         // A service that refuses early may still have answered.
         let written = self.write();
         let mut bytes = [0; 8 * 1024];
-        let mut left = LINK_BYTES_PER_TURN;
-        while self.readable && left > 0 {
-            let result = match &mut self.tls {
-                None => self.stream.read(&mut bytes),
-                Some(tls) => tls.read_tls(&mut self.stream),
-            };
-            let n = match result {
-                Ok(0) => return Err("the connection ended".to_owned()),
-                Ok(n) => n,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    self.readable = false;
-                    break;
+        while self.readable && !share.is_over() {
+            let read = self.transport.read(&mut bytes);
+            share.spend(self.transport.take_wire() * TLS_COST);
+            match read {
+                Ok(Read::Plaintext(0)) => return Err("the connection ended".to_owned()),
+                Ok(Read::Plaintext(n) | Read::NoTls(n)) => {
+                    share.spend(n);
+                    receive(bytes.get(..n).unwrap_or_default());
                 }
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e.to_string()),
-            };
-            left = left.saturating_sub(n);
-            let Some(tls) = &mut self.tls else {
-                receive(bytes.get(..n).unwrap_or_default());
-                continue;
-            };
-            let state = tls.process_new_packets();
-            if let Err(error) = state {
-                // The alert about it is sent, as far as that is possible at once.
-                let _ = tls.write_tls(&mut self.stream);
-                return Err(format!("TLS: {}", verdict::explain(&error)));
-            }
-            loop {
-                match tls.reader().read(&mut bytes) {
-                    Ok(0) => return Err("the connection ended".to_owned()),
-                    Ok(n) => receive(bytes.get(..n).unwrap_or_default()),
-                    Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                    Err(e) => return Err(e.to_string()),
-                }
+                Ok(Read::Protocol) => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(self.failure(&e)),
             }
         }
         written?;
         self.write()
+    }
+
+    /// What is wrong, in words. The alert about it is sent, as far as that is possible at once.
+    fn failure(&mut self, error: &io::Error) -> String {
+        let Some(failure) = self.transport.failure() else { return error.to_string() };
+        let words = format!("TLS: {}", verdict::explain(failure));
+        let _ = self.transport.flush();
+        words
     }
 
     fn write(&mut self) -> Result<(), String> {
@@ -122,23 +141,14 @@ impl Link {
 
     /// One write; false if there is nothing to write.
     fn write_once(&mut self) -> io::Result<bool> {
-        let sent = match &mut self.tls {
-            Some(tls) => {
-                if !tls.is_handshaking() && !tls.wants_write() && !self.unsent.is_empty() {
-                    let n = tls.writer().write(&self.unsent)?;
-                    self.unsent.drain(..n);
-                }
-                if !tls.wants_write() {
-                    return Ok(false);
-                }
-                tls.write_tls(&mut self.stream)?
-            }
-            None if self.unsent.is_empty() => return Ok(false),
-            None => {
-                let n = self.stream.write(&self.unsent)?;
-                self.unsent.drain(..n);
-                n
-            }
+        let sent = if self.transport.pending() > 0 {
+            self.transport.flush()?
+        } else if self.unsent.is_empty() || self.is_handshaking() {
+            return Ok(false);
+        } else {
+            let n = self.transport.write(&[IoSlice::new(&self.unsent)])?;
+            self.unsent.drain(..n);
+            n
         };
         if sent == 0 { Err(ErrorKind::WriteZero.into()) } else { Ok(true) }
     }

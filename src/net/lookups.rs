@@ -10,6 +10,7 @@ use mio::Interest;
 use mio::net::{TcpStream, UdpSocket};
 
 use super::dial::Connecting;
+use super::link::Share;
 use super::outbound::{Active, Outbound, Stage};
 use crate::dns::{self, Lookup, QueryId, TcpFramer};
 use crate::limits::QUERY_BYTES;
@@ -29,11 +30,11 @@ enum QuerySocket {
 
 impl Outbound {
     /// Continues a look-up. True if anything happened.
-    pub(super) fn resolve(&mut self, now: Instant, active: &mut Active) -> bool {
+    pub(super) fn resolve(&mut self, now: Instant, active: &mut Active, share: &mut Share) -> bool {
         let Stage::Resolving(lookup, queries) = &mut active.stage else { return false };
         let mut failed = Vec::new();
         for query in queries.iter_mut() {
-            if read_query(now, lookup, query).is_err() {
+            if read_query(now, lookup, query, share).is_err() {
                 failed.push(query.id);
             }
         }
@@ -106,8 +107,13 @@ impl Outbound {
     }
 }
 
-/// Sends the rest of a query over TCP, and passes on what came.
-fn read_query(now: Instant, lookup: &mut Lookup, query: &mut Query) -> io::Result<()> {
+/// Sends the rest of a query over TCP, and passes on what came, as far as the share allows.
+fn read_query(
+    now: Instant,
+    lookup: &mut Lookup,
+    query: &mut Query,
+    share: &mut Share,
+) -> io::Result<()> {
     use std::io::{Read as _, Write as _};
     let mut bytes = [0; 4096];
     let blocked = |result: io::Result<usize>| match result {
@@ -118,8 +124,10 @@ fn read_query(now: Instant, lookup: &mut Lookup, query: &mut Query) -> io::Resul
     };
     match &mut query.socket {
         QuerySocket::Udp(socket) => {
-            while let Some(n) = blocked(socket.recv(&mut bytes))? {
-                query.left = spend(query.left, n)?;
+            while !share.is_over()
+                && let Some(n) = blocked(socket.recv(&mut bytes))?
+            {
+                query.left = spend(query.left, n, share)?;
                 lookup.handle_reply(now, query.id, bytes.get(..n).unwrap_or_default());
             }
         }
@@ -131,11 +139,13 @@ fn read_query(now: Instant, lookup: &mut Lookup, query: &mut Query) -> io::Resul
                 let Some(n) = blocked(stream.write(unsent))? else { break };
                 unsent.drain(..n);
             }
-            while let Some(n) = blocked(stream.read(&mut bytes))? {
+            while !share.is_over()
+                && let Some(n) = blocked(stream.read(&mut bytes))?
+            {
                 if n == 0 {
                     return Err(ErrorKind::UnexpectedEof.into());
                 }
-                query.left = spend(query.left, n)?;
+                query.left = spend(query.left, n, share)?;
                 let mut input = bytes.get(..n).unwrap_or_default();
                 while let Some(message) = framer.next_message(&mut input) {
                     lookup.handle_reply(now, query.id, &message);
@@ -147,6 +157,8 @@ fn read_query(now: Instant, lookup: &mut Lookup, query: &mut Query) -> io::Resul
 }
 
 /// Subtracts what came from what may still come; a small piece counts as more than its size.
-fn spend(left: usize, n: usize) -> io::Result<usize> {
-    left.checked_sub(n.max(512)).ok_or_else(|| ErrorKind::InvalidData.into())
+fn spend(left: usize, n: usize, share: &mut Share) -> io::Result<usize> {
+    let n = n.max(512);
+    share.spend(n);
+    left.checked_sub(n).ok_or_else(|| ErrorKind::InvalidData.into())
 }

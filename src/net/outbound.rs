@@ -20,7 +20,7 @@ use super::accept::StartError;
 use super::certificate;
 use super::dial::{Connecting, Tunnelling};
 use super::files::ResolverFiles;
-use super::link::Link;
+use super::link::{Link, Share};
 use super::lookups::Query;
 use crate::chat::assistant::AskId;
 use crate::config::{BaseUrl, Gemini, Secret};
@@ -57,8 +57,9 @@ pub(super) struct Outbound {
     calls: Vec<Active>,
     /// Connections kept for the next call, until then.
     idle: Vec<(Link, Instant)>,
+    /// What the chat was not told yet: at most what one turn brings.
     said: VecDeque<(AskId, Said)>,
-    /// Whether something happened to a socket since the last turn.
+    /// Whether there is something to do: a new call, or something that happened to a socket.
     woken: bool,
 }
 
@@ -138,7 +139,7 @@ impl Outbound {
         request.extend_from_slice(body);
         let call = Call::new(now, request, self.key.clone(), entropy());
         self.calls.push(Active { ask, call, stage: Stage::Nothing });
-        self.advance_all(now);
+        self.woken = true;
     }
 
     /// Reads the resolver's files again.
@@ -149,6 +150,7 @@ impl Outbound {
     /// Forgets a call and its sockets.
     pub(super) fn stop(&mut self, ask: AskId) {
         self.calls.retain(|active| active.ask != ask);
+        self.said.retain(|(of, _)| *of != ask);
     }
 
     /// The next thing to tell the chat.
@@ -156,11 +158,14 @@ impl Outbound {
         self.said.pop_front()
     }
 
-    /// Whether a socket has more to read than one turn allowed.
+    /// Whether there is more to do than one turn allowed.
     pub(super) fn is_busy(&self) -> bool {
-        self.calls
-            .iter()
-            .any(|active| matches!(&active.stage, Stage::Open(link, _) if link.is_busy()))
+        self.woken
+            || !self.said.is_empty()
+            || self
+                .calls
+                .iter()
+                .any(|active| matches!(&active.stage, Stage::Open(link, _) if link.is_busy()))
     }
 
     /// When [`Outbound::handle_timeout`] is due.
@@ -200,9 +205,11 @@ impl Outbound {
     /// Continues with everything after events or the passing of time.
     pub(super) fn handle(&mut self, now: Instant) {
         let due = self.poll_timeout().is_some_and(|due| due <= now);
-        if !std::mem::take(&mut self.woken) && !due && !self.is_busy() {
+        // What came before is told first, so that it does not grow.
+        if !self.said.is_empty() || (!due && !self.is_busy()) {
             return;
         }
+        self.woken = false;
         self.idle.retain(|(_, until)| *until > now);
         for active in &mut self.calls {
             if active.call.poll_timeout().is_some_and(|due| due <= now) {
@@ -217,17 +224,26 @@ impl Outbound {
         self.advance_all(now);
     }
 
+    /// Continues with all calls, as far as their common share of the turn goes. Those that it did not
+    /// reach come first in the next turn.
     fn advance_all(&mut self, now: Instant) {
-        for mut active in std::mem::take(&mut self.calls) {
-            if self.advance(now, &mut active) {
-                self.calls.push(active);
+        let mut share = Share::of_a_turn();
+        let mut calls = VecDeque::from(std::mem::take(&mut self.calls));
+        let mut advanced = Vec::new();
+        while !share.is_over()
+            && let Some(mut active) = calls.pop_front()
+        {
+            if self.advance(now, &mut active, &mut share) {
+                advanced.push(active);
             }
         }
+        self.woken |= share.is_over();
+        self.calls = calls.into_iter().chain(advanced).collect();
     }
 
     /// Does what a call asks for and what its sockets are ready for, until neither makes progress.
     /// False if the call has ended.
-    fn advance(&mut self, now: Instant, active: &mut Active) -> bool {
+    fn advance(&mut self, now: Instant, active: &mut Active, share: &mut Share) -> bool {
         loop {
             while let Some(action) = active.call.poll_action() {
                 match action {
@@ -252,10 +268,10 @@ impl Outbound {
             }
             let went_on = match &mut active.stage {
                 Stage::Nothing => false,
-                Stage::Resolving(..) => self.resolve(now, active),
+                Stage::Resolving(..) => self.resolve(now, active, share),
                 Stage::Connecting(..) => self.connect(now, active),
-                Stage::Tunnelling(..) => self.tunnel(now, active),
-                Stage::Open(..) => exchange(now, active),
+                Stage::Tunnelling(..) => self.tunnel(now, active, share),
+                Stage::Open(..) => exchange(now, active, share),
             };
             if !went_on {
                 return true;
@@ -306,12 +322,12 @@ impl Outbound {
 // ---- Exchanges -------------------------------------------------------------------------------
 
 /// Continues the handshake, or sends and receives. True if something happened.
-fn exchange(now: Instant, active: &mut Active) -> bool {
+fn exchange(now: Instant, active: &mut Active, share: &mut Share) -> bool {
     let Stage::Open(link, until) = &mut active.stage else { return false };
     let was_handshaking = link.is_handshaking();
     let mut happened = false;
     let call = &mut active.call;
-    let result = link.exchange(|bytes| {
+    let result = link.exchange(share, |bytes| {
         happened = true;
         call.handle_bytes(now, bytes);
     });

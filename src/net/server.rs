@@ -38,8 +38,8 @@ use crate::gemini::Ending;
 use crate::id::{ConnId, reserved_token};
 use crate::jobs::Jobs;
 use crate::limits::{
-    ACCEPTS_PER_TURN, EVENTS_PER_TURN, PASSWORD_SHARE, PASSWORD_SLICE, READ_BUFFER_BYTES,
-    SHUTDOWN_TIMEOUT, input_pause_bytes,
+    ACCEPTS_PER_TURN, EVENTS_PER_TURN, OUTBOUND_TIME, PASSWORD_SHARE, PASSWORD_SLICE,
+    READ_BUFFER_BYTES, SHUTDOWN_TIMEOUT, input_pause_bytes,
 };
 use crate::logging;
 use crate::outbox::Outboxes;
@@ -379,11 +379,16 @@ impl Server {
         }
     }
 
-    /// Continues the assistant's calls, and tells the chat what came of them.
+    /// Continues the assistant's calls, and tells the chat what came of them: a line to a large lobby
+    /// is much to do, so what there is no time for is told in the next turn.
     fn go_outbound(&mut self, now: Instant) {
         let Some(outbound) = &mut self.outbound else { return };
         outbound.handle(now);
-        while let Some((ask, said)) = self.outbound.as_mut().and_then(Outbound::poll_said) {
+        let end = read_clock() + OUTBOUND_TIME;
+        while read_clock() < end
+            && !self.has_to_send_first()
+            && let Some((ask, said)) = self.outbound.as_mut().and_then(Outbound::poll_said)
+        {
             let answer = match &said {
                 Said::Line(line) => Answer::Line(line),
                 Said::Done(Ending::Whole) => Answer::Done(None),

@@ -1,5 +1,5 @@
-//! What a connection speaks below its lines: plain TCP, or TLS over it. The connection, the outbox
-//! and the chat do not know which.
+//! What a connection speaks below its lines, or its HTTP: plain TCP, or TLS over it. Those above do
+//! not know which.
 //!
 //! Never blocks and keeps no readiness: `WouldBlock` is passed up, and the connection remembers it.
 
@@ -14,7 +14,7 @@ use crate::chat::protocol::begins_tls;
 /// Bytes taken from the wire in one read of a TLS connection: a few records of chat.
 const WIRE_READ: usize = 4 * 1024;
 
-/// One client's byte stream.
+/// The byte stream of one client, or of a service.
 pub(super) struct Transport {
     socket: TcpStream,
     tls: Option<Box<TlsSession>>,
@@ -40,6 +40,11 @@ impl Transport {
         Self { socket, tls, begun: false, wire: 0 }
     }
 
+    /// The same for a peer that we have called, which speaks TLS if we do.
+    pub(super) fn called(socket: TcpStream, tls: Option<Box<TlsSession>>) -> Self {
+        Self { begun: true, ..Self::new(socket, tls) }
+    }
+
     /// The socket, to be registered, or to drain it of bytes that no longer matter.
     pub(super) fn socket(&mut self) -> &mut TcpStream {
         &mut self.socket
@@ -56,8 +61,8 @@ impl Transport {
     }
 
     /// What the peer did wrong at the TLS level.
-    pub(super) fn failure(&self) -> Option<rustls::Error> {
-        self.tls.as_ref()?.failure().cloned()
+    pub(super) fn failure(&self) -> Option<&rustls::Error> {
+        self.tls.as_ref()?.failure()
     }
 
     /// Reads once from the socket. This also advances a handshake; what the handshake has to send

@@ -78,20 +78,28 @@ impl Gemini {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(pair));
         let config = Arc::new(config);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let connections = Arc::new(AtomicUsize::new(0));
         let script: Script = Arc::new(script);
-        let (log, count) = (requests.clone(), connections.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                count.fetch_add(1, Ordering::SeqCst);
-                let (config, script, log) = (config.clone(), script.clone(), log.clone());
-                std::thread::spawn(move || serve(stream, config, &script, &log));
-            }
+        let log = requests.clone();
+        let (addr, connections) = listen(move |stream| {
+            serve(stream, config.clone(), &script, &log);
         });
         Self { addr, requests, connections, ca_pem }
+    }
+
+    /// With a certificate for [`NAME`], and with each connection it does this.
+    pub fn wild(serve: impl Fn(TcpStream, ServerConfig) + Send + Sync + 'static) -> Self {
+        let (chain, key, ca_pem) = certificates(NAME);
+        let (addr, connections) = listen(move |stream| {
+            let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(chain.clone(), key.clone_key())
+                .unwrap();
+            serve(stream, config);
+        });
+        Self { addr, requests: Arc::default(), connections, ca_pem }
     }
 
     /// The settings of a chat server that asks this service, through this name server, with the CA
@@ -103,12 +111,29 @@ impl Gemini {
             ("GEMINI_CA_FILE", "ca.pem".to_owned()),
             ("CHAT_NAMESERVERS", dns.addr.to_string()),
             ("GEMINI_QUESTIONS_PER_HOUR", "0".to_owned()),
+            ("GEMINI_QUESTIONS_PER_DAY", "0".to_owned()),
         ]
     }
 
     pub fn request(&self, n: usize) -> Request {
         self.requests.lock().unwrap()[n].clone()
     }
+}
+
+/// Does this with each connection, in a thread of its own. Gives the address, and how many came.
+pub fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (serve, count) = (Arc::new(serve), connections.clone());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            count.fetch_add(1, Ordering::SeqCst);
+            let serve = serve.clone();
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    (addr, connections)
 }
 
 fn certificates(name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, String) {
@@ -235,6 +260,8 @@ pub enum Manner {
     Truncating,
     /// The same, and over TCP sends empty messages without end.
     Endless,
+    /// Answers each question with hundreds of datagrams that are no answer.
+    Flooding,
 }
 
 pub struct Dns {
@@ -272,6 +299,12 @@ impl Dns {
                 names.lock().unwrap().push(name_in(query));
                 let _ = match manner {
                     Manner::Dead => continue,
+                    Manner::Flooding => {
+                        let mut stray = reply(query, [127, 0, 0, 99], Manner::Honest);
+                        stray[0] ^= 0xff;
+                        (0..400).for_each(|_| drop(udp.send_to(&stray, from)));
+                        continue;
+                    }
                     Manner::Lying => {
                         let mut forged = reply(query, [127, 0, 0, 99], Manner::Honest);
                         forged[0] ^= 0xff;

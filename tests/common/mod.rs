@@ -6,6 +6,7 @@
 pub mod forward_proxy;
 pub mod gemini;
 pub mod programs;
+pub mod records;
 pub mod tls_client;
 
 use std::collections::HashMap;
