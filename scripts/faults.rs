@@ -168,6 +168,10 @@ const FAULTS: &[Fault] = &[
         from: "Duration::from_secs(30 * 60);", to: "Duration::from_secs(300 * 60);" },
     Fault { name: "an address has no budget for questions", file: "src/chat/assistant.rs",
         from: "vec![Budget::User(fold(&user.name), session.addr), Budget::Address(session.addr)]", to: "let _ = Budget::Address(session.addr); vec![Budget::User(fold(&user.name), session.addr)]" },
+    Fault { name: "the server has no budget of questions", file: "src/chat/assistant.rs",
+        from: "let _ = self.assistant.day.try_accept(now, a_day, DAY);", to: "" },
+    Fault { name: "what fails counts for the day", file: "src/chat/assistant.rs",
+        from: "        self.day.give_back(spent);\n", to: "" },
     Fault { name: "a stopped answer goes on", file: "src/chat/assistant.rs",
         from: "self.requests.push_back(Request::StopGemini { ask });\n        let Some(current)", to: "let Some(current)" },
 ];

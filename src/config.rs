@@ -19,7 +19,8 @@ use crate::chat;
 use crate::chat::assistant::AssistantSettings;
 use crate::dns::NameServer;
 use crate::limits::{
-    DEFAULT_BCRYPT_COST, DEFAULT_SEND_QUEUE_BYTES, MIN_MEMORY_MB, MIN_SEND_QUEUE_BYTES,
+    DEFAULT_BCRYPT_COST, DEFAULT_SEND_QUEUE_BYTES, MAX_QUESTIONS_PER_DAY, MIN_MEMORY_MB,
+    MIN_SEND_QUEUE_BYTES,
 };
 use crate::network::{Access, Networks};
 use crate::password::COSTS;
@@ -93,6 +94,8 @@ pub struct Gemini {
     pub ca_file: Option<PathBuf>,
     /// `GEMINI_QUESTIONS_PER_HOUR` of one user and address; 0 is no limit.
     pub questions_per_hour: usize,
+    /// `GEMINI_QUESTIONS_PER_DAY` of the whole server; 0 is no limit.
+    pub questions_per_day: usize,
     /// `CHAT_NAMESERVERS`; if empty, those of the resolver file.
     pub nameservers: Vec<NameServer>,
     /// `HTTPS_PROXY` and `NO_PROXY`: what its connections go through.
@@ -299,6 +302,7 @@ impl Config {
                 assistant: gemini.key.is_some().then(|| AssistantSettings {
                     model: gemini.model.clone(),
                     questions_per_hour: gemini.questions_per_hour,
+                    questions_per_day: gemini.questions_per_day,
                 }),
             },
             send_queue_bytes: vars.number(
@@ -379,6 +383,11 @@ impl Gemini {
             proxy,
             ca_file: vars.path("GEMINI_CA_FILE"),
             questions_per_hour: vars.number("GEMINI_QUESTIONS_PER_HOUR", 20, 0..=10_000)?,
+            questions_per_day: vars.number(
+                "GEMINI_QUESTIONS_PER_DAY",
+                500,
+                0..=MAX_QUESTIONS_PER_DAY,
+            )?,
             nameservers: vars.read("CHAT_NAMESERVERS", Vec::new(), "ip[:port],…", nameservers)?,
         })
     }

@@ -243,6 +243,10 @@ pub const ASKS_WAITING: usize = 3;
 pub const ADDRESS_QUESTIONS: usize = 10;
 /// The span over which the questions of a user, or an address, are counted.
 pub const QUESTIONS_WINDOW: Duration = Duration::from_secs(3600);
+/// The span over which the questions of the whole server are counted.
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The highest limit for them: each takes 16 bytes of memory for a day.
+pub const MAX_QUESTIONS_PER_DAY: usize = 100_000;
 /// How long the first piece of an answer may take.
 pub const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a whole answer may take.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use cap::Cap;
 use mio_chat::chat::{self, banner};
-use mio_chat::config::Config;
+use mio_chat::config::{Config, Gemini};
 use mio_chat::count::count;
 use mio_chat::logging;
 use mio_chat::net::{Ended, Heap, Plan, Server};
@@ -243,7 +243,7 @@ fn summary(config: &Config, plan: &Plan) -> String {
          Memory: {}\n\
          Passwords: bcrypt cost {}\n\
          Log: {} to standard error{log}\n\
-         {}{}\n\
+         {}{}\n{}\
          Settings are good.\n",
         addresses(plan.addrs(false), plan.addrs(true)),
         plan.max_connections(),
@@ -258,5 +258,19 @@ fn summary(config: &Config, plan: &Plan) -> String {
         config.log_level.to_string().to_lowercase(),
         tls_line(config, plan.addrs(true).next().as_deref()),
         ai_line(config, plan.has_assistant()),
+        if plan.has_assistant() { questions(&config.gemini) } else { String::new() },
+    )
+}
+
+/// The line of `--check` about how much the assistant may be asked, with its end.
+fn questions(gemini: &Gemini) -> String {
+    let limit = |n: usize| match n {
+        0 => "no limit".to_owned(),
+        n => count(n as u64, "question").to_string(),
+    };
+    format!(
+        "Rox: {} an hour for each user, {} a day for all together\n",
+        limit(gemini.questions_per_hour),
+        limit(gemini.questions_per_day)
     )
 }

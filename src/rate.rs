@@ -114,8 +114,8 @@ impl SlidingWindow {
     /// How many events were accepted within the last `window`.
     #[must_use]
     pub fn count(&self, now: Instant, window: Duration) -> usize {
-        let recent = |at: &&Instant| now.saturating_duration_since(**at) < window;
-        self.accepted.iter().filter(recent).count()
+        let old = |at: &Instant| now.saturating_duration_since(*at) >= window;
+        self.accepted.len() - self.accepted.partition_point(old)
     }
 
     /// When the last event was accepted.

@@ -135,6 +135,31 @@ fn questions_an_hour_are_counted_and_the_limit_is_stated() {
 }
 
 #[test]
+fn questions_a_day_are_counted_for_the_whole_server() {
+    let gemini = Gemini::start(|n, _| match n {
+        0 => error(400, "{}"),
+        _ => answer(&["ok"]),
+    });
+    let server = Server::with_gemini(&gemini, &honest(), &[("GEMINI_QUESTIONS_PER_DAY", "2")]);
+    let mut alice = server.login("alice");
+    alice.send("/ai hello");
+    alice.expect("[AI] The AI service rejected the question.\n");
+    assert_eq!(server.state()["questions_today"], 0);
+    for _ in 0..2 {
+        alice.send("/ai hello");
+        alice.expect("│ ok\n");
+    }
+    let mut bob = server.login("bob");
+    bob.send("/ai hello");
+    bob.expect(
+        "[AI] 2 questions a day are the limit for the whole server. Ask again in 24 hours.\n",
+    );
+    bob.send("/ai status");
+    bob.expect("The whole server's: 0 of 2 left today\n");
+    assert_eq!(server.state()["questions_today"], 2);
+}
+
+#[test]
 fn an_answer_can_be_stopped_and_outlives_its_asker() {
     let gemini = Gemini::start(|n, _| {
         let mut steps = vec![stream_head(), piece(&format!("line {n}\n"))];

@@ -47,7 +47,11 @@ impl Stage {
             lobby_ttl: hour,
             login_timeout: hour,
             idle_timeout: None,
-            assistant: Some(AssistantSettings { model: "m".to_owned(), questions_per_hour: 0 }),
+            assistant: Some(AssistantSettings {
+                model: "m".to_owned(),
+                questions_per_hour: 0,
+                questions_per_day: 0,
+            }),
         });
         let (out, now) = (Outboxes::new(1 << 20), Instant::now());
         Self { chat, out, now, people: 0, asked: VecDeque::new() }

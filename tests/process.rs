@@ -55,8 +55,12 @@ fn check_says_what_would_be_done_and_does_not_do_it() {
     ] {
         assert!(said.contains(line), "{said}");
     }
+    assert!(!said.contains("Rox"));
     let one = [("CHAT_MAX_CONNECTIONS_PER_IP", "1"), ("CHAT_MESSAGES_PER_WINDOW", "1")];
-    let said = text(&run(&["--check"], &one, "").stdout);
+    let rox = [("GEMINI_API_KEY", "key"), ("GEMINI_QUESTIONS_PER_HOUR", "0")];
+    let said = text(&run(&["--check"], &[one, rox].concat(), "").stdout);
+    let questions = "\nRox: no limit an hour for each user, 500 questions a day for all together\n";
+    assert!(said.contains(questions), "{said}");
     assert!(said.contains("one address: 1 connection\n") && said.contains(": 1 line in 10 s\n"));
     let bad = run(&["--check"], &[("CHAT_BCRYPT_COST", "99")], "");
     assert_eq!(bad.status.code(), Some(1));

@@ -26,6 +26,7 @@ const NUMBERS: &[(&str, u64, u64, u64)] = &[
     ("CHAT_SEND_STALL_SECS", 30, 1, 3600),
     ("CHAT_BCRYPT_COST", 10, 4, 15),
     ("GEMINI_QUESTIONS_PER_HOUR", 20, 0, 10_000),
+    ("GEMINI_QUESTIONS_PER_DAY", 500, 0, 100_000),
 ];
 
 /// The others that may be refused.
@@ -149,6 +150,7 @@ fn check_config(config: &Config, vars: &Vars) {
     assert_ne!(chat.idle_timeout, Some(Duration::ZERO));
     let gemini = &config.gemini;
     is("GEMINI_QUESTIONS_PER_HOUR", gemini.questions_per_hour as u64);
+    is("GEMINI_QUESTIONS_PER_DAY", gemini.questions_per_day as u64);
     assert_eq!(gemini.key.as_ref().map(Secret::expose), text("GEMINI_API_KEY"));
     assert_eq!(chat.assistant.is_some(), gemini.key.is_some());
     let usual = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);

@@ -129,6 +129,7 @@ impl World {
             assistant: has(b'a').then(|| AssistantSettings {
                 model: "model".to_owned(),
                 questions_per_hour: if has(b'r') { 5 } else { 0 },
+                questions_per_day: if has(b'r') { 8 } else { 0 },
             }),
         };
         // FNV-1a: a script cannot hold the hash of itself but by chance.

@@ -15,10 +15,10 @@ use crate::count::count;
 use crate::gemini::{AskError, Question as Asked, Said, body};
 use crate::id::ConnId;
 use crate::limits::{
-    ADDRESS_QUESTIONS, ASKS_AT_ONCE, ASKS_WAITING, MAX_MESSAGE_CHARS, QUESTIONS_WINDOW,
+    ADDRESS_QUESTIONS, ASKS_AT_ONCE, ASKS_WAITING, DAY, MAX_MESSAGE_CHARS, QUESTIONS_WINDOW,
     RECENT_MESSAGES,
 };
-use crate::outbox::Outboxes;
+use crate::outbox::{Frame, Outboxes};
 use crate::rate::{AddrKey, Expiring, SlidingWindow, wait_secs};
 use crate::text;
 
@@ -45,6 +45,8 @@ pub struct AssistantSettings {
     /// Questions that one user may ask in an hour; an address has [`ADDRESS_QUESTIONS`] times as
     /// many for all of its users together. 0 means no limit.
     pub questions_per_hour: usize,
+    /// Questions that everybody together may ask in 24 hours; 0 means no limit.
+    pub questions_per_day: usize,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,30 @@ impl Budget {
     }
 }
 
+/// A budget that is used up.
+struct UsedUp {
+    limit: usize,
+    span: &'static str,
+    of: &'static str,
+    wait: Duration,
+}
+
+impl UsedUp {
+    /// What the asker is told.
+    fn line(&self) -> Frame {
+        let Self { limit, span, of, wait } = self;
+        let questions = count(*limit as u64, "question");
+        let are = if *limit == 1 { "is" } else { "are" };
+        let wait = match wait_secs(*wait).div_ceil(60) {
+            minutes @ ..=120 => count(minutes, "minute"),
+            minutes => count(minutes.div_ceil(60), "hour"),
+        };
+        render::error(format_args!(
+            "[AI] {questions} {span} {are} the limit{of}. Ask again in {wait}."
+        ))
+    }
+}
+
 /// Everything about questions that does not belong to one lobby.
 #[derive(Debug, Default)]
 pub(super) struct Assistant {
@@ -99,6 +125,8 @@ pub(super) struct Assistant {
     /// Lobbies with a question waiting and none under way, in the order of their turn.
     turns: VecDeque<LobbyId>,
     pub(super) budgets: Expiring<Budget, SlidingWindow>,
+    /// The questions of the whole server, as long as there is a limit for them.
+    day: SlidingWindow,
     last_id: u64,
 }
 
@@ -110,6 +138,7 @@ impl Assistant {
 
     /// Gives back a question that was charged to these budgets at `spent`.
     fn give_back(&mut self, now: Instant, spent: Instant, budgets: &[Budget]) {
+        self.day.give_back(spent);
         for budget in budgets {
             let Some(mut window) = self.budgets.remove(now, budget) else { continue };
             window.give_back(spent);
@@ -133,6 +162,12 @@ impl Asks {
 }
 
 impl Chat {
+    /// How many questions count against the server's limit for a day; 0 if it has none.
+    #[must_use]
+    pub fn questions_today(&self, now: Instant) -> usize {
+        self.assistant.day.count(now, DAY)
+    }
+
     /// `/ai`: a question, `status` or `stop`.
     pub(super) fn ask(&mut self, now: Instant, id: ConnId, text: &str, out: &mut Outboxes) {
         if self.settings.assistant.is_none() {
@@ -162,20 +197,7 @@ impl Chat {
         }
         let budgets = match self.spend_question(now, id) {
             Ok(budgets) => budgets,
-            Err((budget, wait)) => {
-                let limit = budget.limit(self.questions_per_hour());
-                let whose = match budget {
-                    Budget::User(..) => "",
-                    Budget::Address(_) => " for all users of your address together",
-                };
-                let questions = count(u64::try_from(limit).unwrap_or(u64::MAX), "question");
-                let are = if limit == 1 { "is" } else { "are" };
-                let minutes = count(wait_secs(wait).div_ceil(60), "minute");
-                let error = format_args!(
-                    "[AI] {questions} an hour {are} the limit{whose}. Ask again in {minutes}."
-                );
-                return out.push(id, &render::error(error));
-            }
+            Err(used_up) => return out.push(id, &used_up.line()),
         };
         let Some(lobby) = self.lobbies.get_mut(at) else { return };
         if lobby.asks.current.is_none() && lobby.asks.waiting.is_empty() {
@@ -192,26 +214,32 @@ impl Chat {
         }
     }
 
-    fn questions_per_hour(&self) -> usize {
-        self.settings.assistant.as_ref().map_or(0, |ai| ai.questions_per_hour)
-    }
-
-    /// Charges a question to the user's and the address's hourly budgets, or says which of them
-    /// will be used up for longer, and for how long.
-    fn spend_question(
-        &mut self,
-        now: Instant,
-        id: ConnId,
-    ) -> Result<Vec<Budget>, (Budget, Duration)> {
-        let an_hour = self.questions_per_hour();
+    /// Charges a question to the hourly budgets of the user and the address and to the day's of the
+    /// server, or says which of them will be used up for longest.
+    fn spend_question(&mut self, now: Instant, id: ConnId) -> Result<Vec<Budget>, UsedUp> {
+        let (an_hour, a_day) = self
+            .settings
+            .assistant
+            .as_ref()
+            .map_or((0, 0), |ai| (ai.questions_per_hour, ai.questions_per_day));
         let budgets = self.budgets_of(id);
-        let used_up = budgets.iter().filter_map(|budget| {
+        let hourly = budgets.iter().filter_map(|budget| {
+            let limit = budget.limit(an_hour);
             let window = self.assistant.budgets.get(now, budget)?;
-            Some((budget, window.wait(now, budget.limit(an_hour), QUESTIONS_WINDOW)?))
+            let wait = window.wait(now, limit, QUESTIONS_WINDOW)?;
+            let of = match budget {
+                Budget::User(..) => "",
+                Budget::Address(_) => " for all users of your address together",
+            };
+            Some(UsedUp { limit, span: "an hour", of, wait })
         });
-        if let Some((budget, wait)) = used_up.max_by_key(|(_, wait)| *wait) {
-            return Err((budget.clone(), wait));
+        let daily = self.assistant.day.wait(now, a_day, DAY);
+        let of = " for the whole server";
+        let daily = daily.map(|wait| UsedUp { limit: a_day, span: "a day", of, wait });
+        if let Some(used_up) = hourly.chain(daily).max_by_key(|used_up| used_up.wait) {
+            return Err(used_up);
         }
+        let _ = self.assistant.day.try_accept(now, a_day, DAY);
         for budget in &budgets {
             let mut window = self.assistant.budgets.remove(now, budget).unwrap_or_default();
             let _ = window.try_accept(now, budget.limit(an_hour), QUESTIONS_WINDOW);
@@ -374,24 +402,26 @@ impl Chat {
     /// `/ai status`.
     fn ask_status(&mut self, now: Instant, id: ConnId, out: &mut Outboxes) {
         let Some(settings) = self.settings.assistant.clone() else { return };
-        let left = |budget: &Budget| {
-            let limit = budget.limit(settings.questions_per_hour);
+        let left = |limit: usize, used: usize, when: &str| match limit {
+            0 => "no limit".to_owned(),
+            limit => format!("{} of {limit} left {when}", limit.saturating_sub(used)),
+        };
+        let hourly = |budget: &Budget| {
             let window = self.assistant.budgets.get(now, budget);
             let used = window.map_or(0, |window| window.count(now, QUESTIONS_WINDOW));
-            match limit {
-                0 => "no limit".to_owned(),
-                limit => format!("{} of {limit} left this hour", limit.saturating_sub(used)),
-            }
+            left(budget.limit(settings.questions_per_hour), used, "this hour")
         };
-        let left: Vec<_> = self.budgets_of(id).iter().map(left).collect();
-        let [own, address] = &*left else { return };
+        let hourly: Vec<_> = self.budgets_of(id).iter().map(hourly).collect();
+        let [own, address] = &*hourly else { return };
+        let server = left(settings.questions_per_day, self.questions_today(now), "today");
         let Some(lobby) = self.user(id).and_then(|user| self.lobbies.get(user.lobby)) else {
             return;
         };
         let answering =
             if lobby.asks.current.is_some() { "one being answered" } else { "none being answered" };
         let waiting = lobby.asks.waiting.len();
-        let status = render::ask_status(&settings.model, own, address, answering, waiting);
+        let status =
+            render::ask_status(&settings.model, [own, address, &server], answering, waiting);
         out.push(id, &status);
     }
 

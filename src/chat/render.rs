@@ -305,17 +305,17 @@ pub(super) fn answer_line(first_to: Option<&str>, line: &str) -> Frame {
     out
 }
 
-/// The answer to `/ai status`.
+/// The answer to `/ai status`: what is left of the three budgets, and what goes on in the lobby.
 pub(super) fn ask_status(
     model: &str,
-    own: &str,
-    address: &str,
+    [own, address, server]: [&str; 3],
     answering: &str,
     waiting: usize,
 ) -> Frame {
     Frame::new(format!(
         "{CYAN}=== AI ===\nModel: {model}\nYour questions: {own}\n\
          All from your address: {address}\n\
+         The whole server's: {server}\n\
          This lobby: {answering}, {waiting} waiting{RESET}\n"
     ))
 }

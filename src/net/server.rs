@@ -466,7 +466,7 @@ impl Server {
         let pending: Vec<i32> = self.signals.pending().collect();
         for signal in pending {
             match signal {
-                SIGUSR1 => self.log_state(),
+                SIGUSR1 => self.log_state(now),
                 SIGHUP if !self.had_terminal || has_terminal() => self.reload(now),
                 // Its terminal was closed, which the system reports and the shell may report again.
                 SIGHUP if self.shutdown.is_some() => {}
@@ -536,16 +536,17 @@ impl Server {
     }
 
     /// One line about how the server is doing.
-    fn log_state(&mut self) {
+    fn log_state(&mut self, now: Instant) {
         let counts = self.chat.counts();
         log::info!(
-            "state: connections={} users={} lobbies={} messages={} questions={} remembered={} \
-             queued_bytes={} password_jobs={} allocated_kib={} memory_kib={} longest_turn_us={}",
+            "state: connections={} users={} lobbies={} messages={} questions={} questions_today={} \
+             remembered={} queued_bytes={} password_jobs={} allocated_kib={} memory_kib={} longest_turn_us={}",
             self.conns.len(),
             counts.users,
             counts.lobbies,
             counts.messages,
             counts.questions,
+            self.chat.questions_today(now),
             counts.remembered,
             self.outboxes.unsent_in_all(),
             self.jobs.len(),

@@ -89,6 +89,7 @@ impl Script {
                 (3, Some(3)),
                 (2, Some(20)),
             ]),
+            questions_per_day: rng.weighted(&[(3, 0), (1, 1), (2, 4), (2, 12), (2, 500)]),
             model_name: "gemini-test".to_owned(),
             wall: Duration::from_millis(rng.within(0..7 * 86_400_000) as u64),
         };

@@ -142,6 +142,7 @@ impl World {
             assistant: rules.questions_per_hour.map(|questions_per_hour| AssistantSettings {
                 model: rules.model_name.clone(),
                 questions_per_hour,
+                questions_per_day: rules.questions_per_day,
             }),
         };
         let base = Instant::now();

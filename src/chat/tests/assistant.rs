@@ -1,7 +1,7 @@
 //! Questions to Rox: whose turn it is, what goes along, and what stays of an answer.
 
 use super::*;
-use crate::chat::assistant::{Answer, AssistantSettings};
+use crate::chat::assistant::Answer;
 use crate::gemini::{AskError, Cause, Reason};
 
 impl World {
@@ -162,7 +162,7 @@ fn four_lobbies_are_served_at_once_and_the_others_take_turns() {
     assert!(world.asked.is_empty());
     world.clear();
     assert_eq!(
-        world.answer(users[5], "/ai status")[4],
+        world.answer(users[5], "/ai status")[5],
         "This lobby: none being answered, 0 waiting"
     );
 }
@@ -217,8 +217,7 @@ fn the_hourly_budget_is_a_true_window_of_a_name_at_an_address() {
 #[test]
 fn an_address_has_ten_times_as_many_questions_for_all_of_its_users() {
     let mut world = World::with(|settings| {
-        settings.assistant =
-            Some(AssistantSettings { model: "some-model".to_owned(), questions_per_hour: 1 });
+        settings.assistant.as_mut().unwrap().questions_per_hour = 1;
     });
     for n in 0..10 {
         let user = world.user_at(&format!("user{n}"), "192.0.2.1");
@@ -240,6 +239,44 @@ fn an_address_has_ten_times_as_many_questions_for_all_of_its_users() {
     let user = world.user_at("user0x", "192.0.2.2");
     world.say(user, "/ai hello");
     assert_eq!(world.asked.len(), 1);
+}
+
+#[test]
+fn a_server_has_so_many_questions_a_day_whoever_asks() {
+    let mut world = World::with(|settings| {
+        settings.assistant.as_mut().unwrap().questions_per_day = 3;
+    });
+    let users: Vec<_> =
+        (0..4).map(|n| world.user_at(&format!("user{n}"), &format!("192.0.2.{n}"))).collect();
+    for user in &users[..2] {
+        world.say(*user, "/ai hello");
+        world.reply(&["ok"]);
+        world.advance_secs(3600);
+    }
+    // What fails on the service's side does not count for this, either.
+    world.say(users[2], "/ai hello");
+    world.fail();
+    let status = |world: &mut World| world.answer(users[3], "/ai status")[4].clone();
+    world.clear();
+    assert_eq!(status(&mut world), "The whole server's: 1 of 3 left today");
+    assert_eq!(world.chat.questions_today(world.now), 2);
+    world.say(users[2], "/ai hello");
+    world.reply(&["ok"]);
+    world.clear();
+    let refusal = |wait: &str| {
+        format!("[AI] 3 questions a day are the limit for the whole server. Ask again in {wait}.")
+    };
+    world.answers(users[3], "/ai hello", &[&refusal("22 hours")]);
+    assert_eq!(status(&mut world), "The whole server's: 0 of 3 left today");
+    world.advance_secs(20 * 3600 + 1);
+    world.answers(users[3], "/ai hello", &[&refusal("120 minutes")]);
+    world.advance_secs(2 * 3600 - 2);
+    world.answers(users[3], "/ai hello", &[&refusal("1 minute")]);
+    world.advance_secs(1);
+    world.say(users[3], "/ai hello");
+    assert_eq!(world.asked.len(), 1);
+    world.clear();
+    world.answers(users[2], "/ai hello", &[&refusal("60 minutes")]);
 }
 
 #[test]

@@ -9,7 +9,8 @@ const SHORT: &str = "The server is short of memory. Try again later.";
 fn while_memory_is_short_there_are_no_new_lobbies_and_prompts() {
     let mut world = World::with(|settings| {
         let model = "some-model".to_owned();
-        settings.assistant = Some(AssistantSettings { model, questions_per_hour: 1 });
+        settings.assistant =
+            Some(AssistantSettings { model, questions_per_hour: 1, questions_per_day: 0 });
     });
     let alice = world.user("alice");
     world.say(alice, "/create den x");

@@ -92,6 +92,7 @@ impl World {
             assistant: Some(AssistantSettings {
                 model: "some-model".to_owned(),
                 questions_per_hour: 20,
+                questions_per_day: 0,
             }),
         };
         change(&mut settings);

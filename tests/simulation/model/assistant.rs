@@ -12,6 +12,7 @@ const TURNS: usize = 20;
 const TURNS_BYTES: usize = 32 * 1024;
 const TURNS_IDLE: Duration = Duration::from_secs(30 * 60);
 const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
 const LONGEST_QUESTION: usize = 1000;
 
 /// A question that waits or is under way.
@@ -56,22 +57,27 @@ impl Model {
             return self.tell(who, text);
         }
         let (own, address) = (self.asked_by(who), self.asked_from(who));
-        let own = self.wait_for(&own, an_hour).map(|wait| (wait, an_hour, ""));
+        let (of_all, a_day) = (self.asked_lately(DAY, |_| true), self.rules.questions_per_day);
         let together = " for all users of your address together";
-        let address =
-            self.wait_for(&address, 10 * an_hour).map(|wait| (wait, 10 * an_hour, together));
-        // Where both have to wait as long, the address's is told.
-        let longest = own.into_iter().chain(address).max_by_key(|(wait, ..)| *wait);
-        if let Some((wait, limit, whose)) = longest {
-            let minutes = match words::secs_up(wait).div_ceil(60) {
+        let everybody = " for the whole server";
+        let limits = [
+            (self.wait_for(&own, an_hour, HOUR), an_hour, "an hour", ""),
+            (self.wait_for(&address, 10 * an_hour, HOUR), 10 * an_hour, "an hour", together),
+            (self.wait_for(&of_all, a_day, DAY), a_day, "a day", everybody),
+        ];
+        // Where two have to wait as long, the one of more people is told.
+        let longest = limits.into_iter().filter(|one| one.0.is_some()).max_by_key(|one| one.0);
+        if let Some((Some(wait), limit, span, whose)) = longest {
+            let wait = match words::secs_up(wait).div_ceil(60) {
                 1 => "1 minute".to_owned(),
-                minutes => format!("{minutes} minutes"),
+                minutes if minutes <= 120 => format!("{minutes} minutes"),
+                minutes => format!("{} hours", minutes.div_ceil(60)),
             };
             let limit = match limit {
-                1 => "1 question an hour is".to_owned(),
-                limit => format!("{limit} questions an hour are"),
+                1 => format!("1 question {span} is"),
+                limit => format!("{limit} questions {span} are"),
             };
-            let text = format!("[AI] {limit} the limit{whose}. Ask again in {minutes}.\n");
+            let text = format!("[AI] {limit} the limit{whose}. Ask again in {wait}.\n");
             return self.tell(who, &text);
         }
         let asked = (self.now, self.folded_name(who), self.client(who).place);
@@ -92,34 +98,39 @@ impl Model {
     /// When the questions were asked that count against this user: a name at an address.
     fn asked_by(&self, who: Who) -> Vec<Duration> {
         let (name, place) = (self.folded_name(who), self.client(who).place);
-        self.asked_lately(|asked| asked.1 == name && asked.2 == place)
+        self.asked_lately(HOUR, |asked| asked.1 == name && asked.2 == place)
     }
 
     /// The same for everybody at the user's address together.
     fn asked_from(&self, who: Who) -> Vec<Duration> {
         let place = self.client(who).place;
-        self.asked_lately(|asked| asked.2 == place)
+        self.asked_lately(HOUR, |asked| asked.2 == place)
     }
 
-    fn asked_lately(&self, counts: impl Fn(&(Duration, String, Place)) -> bool) -> Vec<Duration> {
-        let young = |asked: &&(Duration, String, _)| asked.0 + HOUR > self.now;
+    fn asked_lately(
+        &self,
+        span: Duration,
+        counts: impl Fn(&(Duration, String, Place)) -> bool,
+    ) -> Vec<Duration> {
+        let young = |asked: &&(Duration, String, _)| asked.0 + span > self.now;
         self.asked.iter().filter(young).filter(|one| counts(one)).map(|one| one.0).collect()
     }
 
     /// How long it is until one more may be asked; a limit of 0 is none.
-    fn wait_for(&self, asked: &[Duration], limit: usize) -> Option<Duration> {
+    fn wait_for(&self, asked: &[Duration], limit: usize, span: Duration) -> Option<Duration> {
         let used_up = limit != 0 && asked.len() >= limit;
-        used_up.then(|| asked[asked.len() - limit] + HOUR - self.now)
+        used_up.then(|| asked[asked.len() - limit] + span - self.now)
     }
 
     fn status(&mut self, who: Who, an_hour: usize) {
         let lobby = self.client(who).lobby;
-        let left = |asked: Vec<Duration>, limit: usize| match limit {
+        let left = |asked: Vec<Duration>, limit: usize, span: &str| match limit {
             0 => "no limit".to_owned(),
-            _ => format!("{} of {limit} left this hour", limit - asked.len()),
+            _ => format!("{} of {limit} left {span}", limit - asked.len()),
         };
-        let own = left(self.asked_by(who), an_hour);
-        let address = left(self.asked_from(who), 10 * an_hour);
+        let own = left(self.asked_by(who), an_hour, "this hour");
+        let address = left(self.asked_from(who), 10 * an_hour, "this hour");
+        let of_all = left(self.asked_lately(DAY, |_| true), self.rules.questions_per_day, "today");
         let answering = if self.under_way_in(lobby).is_some() {
             "one being answered"
         } else {
@@ -129,6 +140,7 @@ impl Model {
         let text = format!(
             "=== AI ===\nModel: {model}\nYour questions: {own}\n\
              All from your address: {address}\n\
+             The whole server's: {of_all}\n\
              This lobby: {answering}, {waiting} waiting\n"
         );
         self.tell(who, &text);

@@ -57,6 +57,8 @@ pub struct Rules {
     pub idle_timeout: Option<Duration>,
     /// `None` is no assistant at all, 0 no limit.
     pub questions_per_hour: Option<usize>,
+    /// Of everybody together; 0 is no limit.
+    pub questions_per_day: usize,
     /// The assistant's, for `/ai status`.
     pub model_name: String,
     /// How long ago, when everything begins, a Monday did, where the server is.
