@@ -129,6 +129,9 @@ pub const TLS_TIME: Duration = Duration::from_millis(1);
 pub const MAX_TLS_INCOMING: usize = 16 * 1024 + 2048 + 5 + 4 * 1024;
 /// The same of a service's handshake: its certificates may fill the longest message that rustls reads.
 pub const MAX_TLS_HANDSHAKE: usize = 64 * 1024 + MAX_TLS_INCOMING;
+/// Certificates of a service that are looked at between its own and a root: 16 signatures at the most.
+/// More than two or three are hardly ever needed; what comes last is often the root itself.
+pub const MAX_INTERMEDIATES: usize = 3;
 /// Lines handled for one client in one turn.
 pub const LINES_PER_TURN: usize = 64;
 /// Connections accepted from one listener in one turn.

@@ -10,17 +10,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::CertificateError as Invalid;
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, ProducesTickets};
-use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, InconsistentKeys, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
 use zeroize::Zeroizing;
 
 use super::accept::StartError;
 use super::verdict;
 use crate::config::TlsFiles;
 use crate::count::count;
+use crate::limits::MAX_INTERMEDIATES;
 
 /// What is wrong with the files. `Display` is one line that names the variable and the file.
 #[derive(Debug)]
@@ -234,12 +239,64 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
             roots.add(certificate).map_err(|e| wrong(path, &e))?;
         }
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = Arc::new(ring::default_provider());
+    let unusable = |e: String| StartError::Assistant(format!("TLS: {e}"));
+    let verifier = ShortChains::new(roots, provider.clone()).map_err(unusable)?;
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|e| StartError::Assistant(format!("TLS: {e}")))?
-        .with_root_certificates(roots)
+        .map_err(|e| unusable(e.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// rustls's own verifier, which is given no more than the beginning of a chain: of certificates that
+/// all have the name of a root it tries every order, and five of them make it check 100 signatures.
+#[derive(Debug)]
+struct ShortChains(Arc<WebPkiServerVerifier>);
+
+impl ShortChains {
+    fn new(roots: RootCertStore, provider: Arc<CryptoProvider>) -> Result<Self, String> {
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        verifier.build().map(Self).map_err(|e| e.to_string())
+    }
+}
+
+impl ServerCertVerifier for ShortChains {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let begin = intermediates.get(..MAX_INTERMEDIATES).unwrap_or(intermediates);
+        self.0.verify_server_cert(end_entity, begin, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, cert, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 // PEM is read in these two functions only: rustls-pemfile is a thin wrapper that is no longer
@@ -270,3 +327,41 @@ fn warn_if_readable_by_all(key: &Path) {
 
 #[cfg(not(unix))]
 fn warn_if_readable_by_all(_: &Path) {}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+    /// A CA with the name that all of them have here.
+    fn authority() -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    #[test]
+    fn certificates_in_the_name_of_a_root_are_not_tried_in_every_order() {
+        let mut roots = RootCertStore::empty();
+        let root = KeyPair::generate().unwrap();
+        roots.add(authority().self_signed(&root).unwrap().der().clone()).unwrap();
+        let verifier = ShortChains::new(roots, Arc::new(ring::default_provider())).unwrap();
+        let name = ServerName::try_from("gemini.test").unwrap();
+        let leaf = CertificateParams::new(["gemini.test".to_owned()]).unwrap();
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_800_000_000));
+        let failed = |intermediates: usize, signer: KeyPair| {
+            let issuer = Issuer::new(authority(), signer);
+            let false_ones: Vec<_> = (0..intermediates)
+                .map(|_| authority().signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap())
+                .map(|certificate| certificate.der().clone())
+                .collect();
+            let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+            verifier.verify_server_cert(leaf.der(), &false_ones, &name, &[], now).err()
+        };
+        // Not that there were too many signatures to be checked.
+        let forged = Error::InvalidCertificate(Invalid::BadSignature);
+        assert_eq!(failed(50, KeyPair::generate().unwrap()), Some(forged));
+        assert_eq!(failed(0, root), None);
+    }
+}
