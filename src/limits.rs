@@ -337,6 +337,31 @@ pub const NOTIFY_RETRY: Duration = Duration::from_millis(100);
 /// How long a shutdown waits for everybody to receive what they are owed.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
+// ---- The log -------------------------------------------------------------------------------
+
+/// Bytes of lines that wait for each destination of the log when it takes nothing; more are lost.
+pub const LOG_BACKLOG_BYTES: usize = 256 * 1024;
+/// Bytes by which the log grows in a minute.
+pub const LOG_BYTES_A_MINUTE: usize = 1_000_000;
+/// Bytes in a minute above which refusals are only counted: the rest is for errors and the like.
+pub const LOG_REFUSALS_BYTES: usize = 850_000;
+/// The same for arrivals and departures, so that a flood of them hides no refusal.
+pub const LOG_CLIENTS_BYTES: usize = 650_000;
+/// How often what is only counted is told.
+pub const LOG_COUNT_INTERVAL: Duration = Duration::from_secs(10);
+/// How long what waits may take to leave when the server ends, and before it says that it is ready.
+pub const LOG_SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a start waits for the second process to open the log's file; what is written meanwhile
+/// waits like any line.
+pub const LOG_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the second process waits before it tries again what failed, and how soon after its start
+/// one that has ended is started again.
+pub const LOG_RETRY: Duration = Duration::from_secs(1);
+/// Bytes that the second process writes at once.
+pub const LOG_WRITER_BYTES: usize = 64 * 1024;
+/// Bytes of what the second process says about an error.
+pub const LOG_REPORT_BYTES: usize = 4 * 1024;
+
 // ---- Name service --------------------------------------------------------------------------
 
 /// Name servers that are asked; any others are ignored (MAXNS in resolv.conf(5)).
@@ -421,6 +446,9 @@ const _: () = assert!(
 // A legal AI prompt, in four-byte characters and after its command, fits into a line.
 const _: () = assert!(MAX_AI_PROMPT_CHARS * 4 + "/setai ".len() < MAX_LINE_BYTES);
 const _: () = assert!(MAX_RENDERED_MESSAGE < HISTORY_BYTES);
+// Each kind of log line leaves room for the more important ones.
+const _: () = assert!(LOG_CLIENTS_BYTES < LOG_REFUSALS_BYTES);
+const _: () = assert!(LOG_REFUSALS_BYTES < LOG_BYTES_A_MINUTE);
 // A conversation holds at least one turn of any size.
 const _: () = assert!(MAX_MESSAGE_CHARS * 4 + 2 * ANSWER_BYTES < CONVERSATION_BYTES);
 
@@ -451,6 +479,8 @@ mod tests {
         assert_eq!((FIRST_PIECE_TIMEOUT, ANSWER_TIMEOUT), (secs(30), secs(60)));
         assert_eq!((ANSWER_BYTES, ANSWER_LINES), (8192, 100));
         assert_eq!((HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT), (secs(10), secs(5)));
+        assert_eq!((LOG_BACKLOG_BYTES, LOG_BYTES_A_MINUTE), (262_144, 1_000_000));
+        assert_eq!(LOG_SETTLE_TIMEOUT, secs(1));
         assert_eq!((DEFAULT_SEND_QUEUE_BYTES, MIN_SEND_QUEUE_BYTES), (262_144, 32_768));
         assert_eq!((input_pause_bytes(1000), max_reply_bytes(1000)), (250, 500));
         // Dead peers are found within about two minutes.

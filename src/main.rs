@@ -3,7 +3,7 @@
 use std::alloc::System;
 use std::env;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cap::Cap;
@@ -43,6 +43,15 @@ mio-chat(1) and docs/settings.md list them all. Connect with: rlwrap nc HOST 808
 fn main() -> ExitCode {
     map_large_blocks();
     let arguments: Vec<_> = env::args_os().skip(1).collect();
+    if let [first, path @ ..] = arguments.as_slice()
+        && first == logging::WRITER_ARGUMENT
+    {
+        // What the server starts beside it; nobody else does.
+        return match logging::write_log(path.first().map(PathBuf::from)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string()),
+        };
+    }
     let only_check = match arguments.as_slice() {
         [] => false,
         [one] if one == "--check" => true,
@@ -59,11 +68,16 @@ fn main() -> ExitCode {
     let run = if only_check { check } else { serve };
     match config.and_then(|config| run(&config)) {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
+}
+
+/// Says why this is the end, if standard error takes it.
+fn fail(error: &str) -> ExitCode {
+    if logging::finish() {
+        eprintln!("{error}");
+    }
+    ExitCode::FAILURE
 }
 
 /// Writes to standard output. It is no failure if nobody reads it.
@@ -75,7 +89,7 @@ fn print(text: &str) -> ExitCode {
 
 /// Says what would be done, and opens nothing: no socket, and no log file that is not there.
 fn check(config: &Config) -> Result<ExitCode, String> {
-    logging::start(config.log_level, None).map_err(|e| e.to_string())?;
+    logging::start_plainly(config.log_level).map_err(|e| e.to_string())?;
     if let Some(path) = &config.log_file {
         logging::check(path).map_err(|e| log_file_error(path, &e))?;
     }
@@ -103,6 +117,8 @@ fn serve(config: &Config) -> Result<ExitCode, String> {
     warn_of_unknown(config);
     let heap = Heap { allocated: || ALLOCATOR.allocated(), give_back: give_back_memory };
     let mut server = Server::bind(config, heap).map_err(|e| e.to_string())?;
+    // What was said before comes before it.
+    let _ = logging::settle();
     print(&start_lines(config, &server));
     log::info!("ready on {}", addresses(server.addrs(false), server.addrs(true)));
     if lacks_certificate(config) {
@@ -111,6 +127,7 @@ fn serve(config: &Config) -> Result<ExitCode, String> {
     match server.run() {
         Ok(Ended::Gracefully) => {
             log::info!("ended");
+            logging::finish();
             Ok(ExitCode::SUCCESS)
         }
         Ok(Ended::AtOnce) => Ok(ExitCode::FAILURE),

@@ -27,7 +27,7 @@ const OUTSIDE: &[&str] = &[
 ];
 
 /// Modules that may: the loop, the program, the log's destination, and the reader of settings.
-const OUTERMOST: &[&str] = &["net", "main.rs", "logging.rs", "config.rs"];
+const OUTERMOST: &[&str] = &["net", "main.rs", "logging.rs", "logging", "config.rs"];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).expect("readable") {

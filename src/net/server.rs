@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind, IsTerminal as _};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 
@@ -35,7 +35,7 @@ use crate::chat::{Chat, CloseReason, Event, Request};
 use crate::config::Config;
 use crate::count::count;
 use crate::gemini::Ending;
-use crate::id::{ConnId, reserved_token};
+use crate::id::{ConnId, RESERVED_SLOTS, reserved_token};
 use crate::jobs::Jobs;
 use crate::limits::{
     ACCEPTS_PER_TURN, EVENTS_PER_TURN, OUTBOUND_TIME, PASSWORD_SHARE, PASSWORD_SLICE,
@@ -49,6 +49,8 @@ use crate::refusal::{Refusal, RefusalLog};
 use crate::timers::Timers;
 
 const SIGNALS: Token = Token(reserved_token(0));
+/// The last of them.
+const LOG: Token = Token(reserved_token(RESERVED_SLOTS - 1));
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,11 +136,12 @@ impl Server {
         let mut chat = Chat::new(config.chat.clone());
         chat.set_zone(local_time::zone());
         let poll = Poll::new().map_err(|e| StartError::System("poll", e))?;
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD])
             .map_err(|e| StartError::System("signals", e))?;
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)
             .map_err(|e| StartError::System("signals", e))?;
+        logging::register(poll.registry(), LOG).map_err(|e| StartError::System("log", e))?;
         let (plan, sockets) = if passed.is_empty() {
             let plan = Plan::new(config)?;
             let sockets = accept::listen_all(&plan.addrs)?;
@@ -260,6 +263,8 @@ impl Server {
         for event in events {
             if event.token() == SIGNALS {
                 ended = ended.or(self.take_signals(now));
+            } else if event.token() == LOG {
+                logging::wake();
             } else if !self.acceptor.latch(event.token())
                 && !self.outbound.as_mut().is_some_and(|outbound| outbound.latch(event))
             {
@@ -280,6 +285,7 @@ impl Server {
             self.work_on_passwords(now);
         }
         self.reap(now);
+        logging::attend(now);
         ended
     }
 
@@ -292,6 +298,7 @@ impl Server {
             || !self.ready.is_empty()
             || !self.jobs.is_empty()
             || self.acceptor.is_ready()
+            || logging::is_busy()
         {
             return Some(Duration::ZERO);
         }
@@ -304,6 +311,7 @@ impl Server {
             self.manager.poll_timeout(),
             self.probes.poll_timeout(),
             self.refusal_log.poll_timeout(),
+            logging::poll_timeout(),
             self.give_back,
             self.shutdown,
         ];
@@ -467,6 +475,7 @@ impl Server {
         for signal in pending {
             match signal {
                 SIGUSR1 => self.log_state(now),
+                SIGCHLD => logging::child_ended(),
                 SIGHUP if !self.had_terminal || has_terminal() => self.reload(now),
                 // Its terminal was closed, which the system reports and the shell may report again.
                 SIGHUP if self.shutdown.is_some() => {}
@@ -482,14 +491,10 @@ impl Server {
     }
 
     /// Reads again what can change while the server runs: the certificate, for new connections, and
-    /// who may connect, which also affects existing connections. Reopens the log file.
+    /// who may connect, which also affects existing connections. Reopens the log file last, so that
+    /// what was said here is in the old one.
     fn reload(&mut self, now: Instant) {
         self.manager.reloading();
-        match logging::reopen() {
-            None => {}
-            Some(Ok(())) => log::info!("log file opened again"),
-            Some(Err(error)) => log::error!("the old log file stays in use - {error}"),
-        }
         match self.certificate.as_mut().map(Certificate::reload) {
             None => log::info!("hang-up signal: TLS is off, no certificate to reload"),
             Some(Ok(())) => log::info!("certificate reloaded"),
@@ -515,6 +520,7 @@ impl Server {
         if let Some(outbound) = &mut self.outbound {
             outbound.reload(now);
         }
+        logging::reopen();
         self.manager.ready(now);
     }
 
