@@ -1,4 +1,5 @@
-//! A chat server for terminals: one process, one thread, one event loop.
+//! A chat server for terminals: one thread, one event loop. A second process of the same program
+//! writes what a disk could delay.
 //!
 //! ```text
 //! bytes -> net -> line -> chat (who is where, who hears what)

@@ -194,7 +194,7 @@ pub fn settle() -> bool {
         if stderr && others || read_clock() >= end {
             return stderr;
         }
-        let pause = Timespec::try_from(Duration::from_millis(2)).ok();
+        let pause = Timespec::try_from(Duration::from_micros(500)).ok();
         let _ = poll(&mut [], pause.as_ref());
     }
 }

@@ -236,7 +236,7 @@ fn a_second_process_that_is_killed_is_followed_by_another_and_nothing_is_lost() 
 #[test]
 fn a_full_disk_loses_nothing_that_fits_the_buffer() {
     let (server, path) = logging_to_file(|_| {});
-    let second = second(&server);
+    let second = Some(second(&server).unwrap());
     let full = fs::metadata(&path).unwrap().len() + 10;
     let limit = |most| Rlimit { current: most, maximum: None };
     prlimit(second, Resource::Fsize, limit(Some(full))).unwrap();
