@@ -125,6 +125,8 @@ pub fn register(registry: &Registry, token: Token) -> io::Result<()> {
     let registry = registry.try_clone()?;
     with(|log| {
         log.poll = Some((registry, token));
+        // It may have ended before anybody listened for that.
+        log.bereft = true;
         log.watch();
     });
     Ok(())

@@ -254,6 +254,19 @@ fn a_full_disk_loses_nothing_that_fits_the_buffer() {
     assert!(log.lines().all(|line| line.contains("Z [")), "{log}");
 }
 
+#[test]
+fn a_file_that_takes_nothing_can_be_exchanged_for_another() {
+    let (server, path) = logging_to_file(|path| {
+        std::os::unix::fs::symlink("/dev/full", path).unwrap();
+    });
+    server.login("alice");
+    fs::remove_file(&path).unwrap();
+    server.signal(Signal::HUP);
+    eventually("it goes on", || path.exists() && read(&path).contains("log file opened again"));
+    let log = read(&path);
+    assert!(log.contains("alice joined from") && log.contains("lines wait - No space"), "{log}");
+}
+
 /// As with `mio-chat >log 2>&1`, where the shell's description has no O_APPEND.
 #[test]
 fn a_file_as_standard_error_gets_everything_in_order_and_its_flags_stay() {
@@ -308,6 +321,37 @@ fn a_start_that_fails_says_so_wherever_standard_error_leads() {
     command.env("CHAT_LISTEN", &addr).env("CHAT_TLS_LISTEN", "off").stderr(programs);
     assert_eq!(command.status().unwrap().code(), Some(1));
     eventually("it is shown", || shown.lock().unwrap().replace('\r', "") == error);
+}
+
+/// The rest of the test below, in a process of its own.
+#[test]
+#[ignore = "it panics"]
+fn panics_behind_a_line_of_the_log() {
+    mio_chat::logging::start(log::LevelFilter::Info, None).unwrap();
+    log::info!("that was all");
+    panic!("by intention");
+}
+
+#[test]
+fn a_panic_is_told_behind_what_was_logged() {
+    let own = std::env::current_exe().unwrap();
+    let arguments = ["--exact", "--ignored", "--nocapture", "panics_behind_a_line_of_the_log"];
+    let output = Command::new(&own).args(arguments).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let found = ["[INFO] that was all\n", "panicked at", "by intention"].map(|s| said.find(s));
+    assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{said}");
+    // What cannot be told keeps nobody for longer than a second.
+    let (reader, mut writer) = UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    while writer.write(&[b'x'; 4096]).is_ok() {}
+    while writer.write(b"x").is_ok() {}
+    writer.set_nonblocking(false).unwrap();
+    let mut command = Command::new(own);
+    let start = Instant::now();
+    let mut child = command.args(arguments).stderr(OwnedFd::from(writer)).spawn().unwrap();
+    eventually("it has ended", || child.try_wait().unwrap().is_some());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    drop(reader);
 }
 
 // ---- The end -----------------------------------------------------------------------------------

@@ -150,11 +150,9 @@ impl Helper {
         let error = String::from_utf8_lossy(error).into_owned();
         match *what {
             OPENED => std::mem::take(&mut self.opening).then_some(Report::OpenedAgain),
-            CANNOT_OPEN => {
-                self.opening = false;
-                Some(Report::CannotOpen(error))
-            }
-            CANNOT_WRITE => Some(Report::CannotWrite(error)),
+            CANNOT_OPEN if std::mem::take(&mut self.opening) => Some(Report::CannotOpen(error)),
+            // Also from one that was started again, which has no file.
+            CANNOT_OPEN | CANNOT_WRITE => Some(Report::CannotWrite(error)),
             _ => None,
         }
     }

@@ -46,17 +46,29 @@ pub fn write_log(path: Option<PathBuf>) -> io::Result<()> {
     let mut writer = Writer { path, output: None, failing: false, hangups: take_signals()? };
     writer.open();
     let mut lines = vec![0; LOG_WRITER_BYTES];
+    let (mut hung_up, mut stuck) = (false, false);
     loop {
-        if recv(&writer.hangups, &mut [0; 64], RecvFlags::DONTWAIT).is_ok_and(|(_, n)| n > 0) {
+        hung_up |= recv(&writer.hangups, &mut [0; 64], RecvFlags::DONTWAIT).is_ok();
+        // What was said before goes to the old file, if that takes it.
+        if hung_up && stuck {
+            hung_up = false;
             writer.open();
         }
         match recv(stdin(), &mut *lines, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
             Ok((_, 0)) => return Ok(()),
-            Ok((_, n)) => match writer.write(lines.get(..n).unwrap_or_default()) {
-                Some(written) => consume(lines.get_mut(..written).unwrap_or_default())?,
-                None if has_ended() && !writer.may_write_soon() => return Ok(()),
-                None => {}
-            },
+            Ok((_, n)) => {
+                let written = writer.write(lines.get(..n).unwrap_or_default());
+                stuck = written.is_none();
+                if let Some(written) = written {
+                    consume(lines.get_mut(..written).unwrap_or_default())?;
+                } else if has_ended() && !writer.may_write_soon() {
+                    return Ok(());
+                }
+            }
+            Err(Errno::AGAIN) if hung_up => {
+                hung_up = false;
+                writer.open();
+            }
             Err(Errno::AGAIN) => wait([(stdin().as_fd(), PollFlags::IN), writer.on_hangup()], None),
             Err(Errno::INTR) => {}
             Err(e) => return Err(e.into()),
