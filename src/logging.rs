@@ -154,19 +154,14 @@ pub fn reopen() {
     });
 }
 
-/// Whether there is something to do in the next turn.
+/// When there is something to do that no event tells of: at once if that has begun.
 #[must_use]
-pub fn is_busy() -> bool {
+pub fn poll_timeout(now: Instant) -> Option<Instant> {
     with(|log| {
-        log.woken || log.bereft || !log.to_say.is_empty() || log.sinks.iter().any(Sink::is_busy)
-    })
-    .unwrap_or_default()
-}
-
-/// When there is something to do that no event tells of.
-#[must_use]
-pub fn poll_timeout() -> Option<Instant> {
-    with(|log| {
+        if log.woken || log.bereft || !log.to_say.is_empty() || log.sinks.iter().any(Sink::is_busy)
+        {
+            return Some(now);
+        }
         let helpers = log.sinks.iter_mut().filter_map(Sink::helper);
         helpers.filter_map(|helper| helper.poll_timeout()).chain(log.growth.poll_timeout()).min()
     })

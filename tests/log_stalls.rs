@@ -347,6 +347,7 @@ fn a_panic_is_told_behind_what_was_logged() {
     while writer.write(b"x").is_ok() {}
     writer.set_nonblocking(false).unwrap();
     let mut command = Command::new(own);
+    command.stdout(Stdio::null());
     let start = Instant::now();
     let mut child = command.args(arguments).stderr(OwnedFd::from(writer)).spawn().unwrap();
     eventually("it has ended", || child.try_wait().unwrap().is_some());

@@ -298,7 +298,6 @@ impl Server {
             || !self.ready.is_empty()
             || !self.jobs.is_empty()
             || self.acceptor.is_ready()
-            || logging::is_busy()
         {
             return Some(Duration::ZERO);
         }
@@ -311,7 +310,7 @@ impl Server {
             self.manager.poll_timeout(),
             self.probes.poll_timeout(),
             self.refusal_log.poll_timeout(),
-            logging::poll_timeout(),
+            logging::poll_timeout(now),
             self.give_back,
             self.shutdown,
         ];
