@@ -154,23 +154,26 @@ pub fn reopen() {
     });
 }
 
-/// When there is something to do that no event tells of: at once if that has begun.
+/// How long until there is something to do that no event tells of: no time if that has begun. Lines
+/// have the system's time, which need not be the loop's.
 #[must_use]
-pub fn poll_timeout(now: Instant) -> Option<Instant> {
+pub fn poll_timeout() -> Option<Duration> {
     with(|log| {
         if log.woken || log.bereft || !log.to_say.is_empty() || log.sinks.iter().any(Sink::is_busy)
         {
-            return Some(now);
+            return Some(Duration::ZERO);
         }
         let helpers = log.sinks.iter_mut().filter_map(Sink::helper);
-        helpers.filter_map(|helper| helper.poll_timeout()).chain(log.growth.poll_timeout()).min()
+        let due = helpers.filter_map(|helper| helper.poll_timeout());
+        let due = due.chain(log.growth.poll_timeout()).min()?;
+        Some(due.saturating_duration_since(read_clock()))
     })
     .flatten()
 }
 
 /// Does what there is to do, once a turn; never waits.
-pub fn attend(now: Instant) {
-    let to_say = with(|log| log.attend(now)).unwrap_or_default();
+pub fn attend() {
+    let to_say = with(|log| log.attend(read_clock())).unwrap_or_default();
     for (level, text) in to_say {
         log::log!(level, "{text}");
     }

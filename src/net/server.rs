@@ -285,7 +285,7 @@ impl Server {
             self.work_on_passwords(now);
         }
         self.reap(now);
-        logging::attend(now);
+        logging::attend();
         ended
     }
 
@@ -310,7 +310,7 @@ impl Server {
             self.manager.poll_timeout(),
             self.probes.poll_timeout(),
             self.refusal_log.poll_timeout(),
-            logging::poll_timeout(now),
+            logging::poll_timeout().map(|wait| now + wait),
             self.give_back,
             self.shutdown,
         ];
