@@ -85,7 +85,7 @@ impl Jobs {
             let Some(late) = line.find_mut(is_late) else { continue };
             late.told = true;
             let id = late.id;
-            return Some((id, line.before(now, |waiting| waiting.id == id)? + 1));
+            return Some((id, line.before(now, |_| true, |waiting| waiting.id == id)? + 1));
         }
         None
     }

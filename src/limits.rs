@@ -242,6 +242,8 @@ pub const MAX_OUTPUT_TOKENS: u32 = 4096;
 pub const ASKS_AT_ONCE: usize = 4;
 /// Questions that may wait in one lobby in addition to the one under way.
 pub const ASKS_WAITING: usize = 3;
+/// Questions that may wait in all lobbies together.
+pub const MAX_ASKS_WAITING: usize = 256;
 /// How many users' worth of questions an address has for all of its users together.
 pub const ADDRESS_QUESTIONS: usize = 10;
 /// The span over which the questions of a user, or an address, are counted.

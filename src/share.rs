@@ -21,8 +21,10 @@ pub struct Shares {
     swept: Option<Instant>,
 }
 
-/// Less than this is as good as nothing: one, some minutes later.
-const NEXT_TO_NOTHING: f64 = 0.05;
+/// Parts of a unit that ranks differ by.
+const GRAINS: f64 = 16.0;
+/// Less than this is as good as nothing: what is left of one after a quarter of an hour.
+const NEXT_TO_NOTHING: f64 = 0.000_03;
 
 #[derive(Debug, Clone, Copy)]
 struct Had {
@@ -53,7 +55,8 @@ pub struct Claim<T> {
 /// A place in the order in which something is shared: the first are served, the last give place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rank {
-    /// What the address has had, and what it claims up to this.
+    /// What the address has had, and what it claims up to this, rounded to [`GRAINS`]: less makes no
+    /// difference.
     had: f64,
     since: Instant,
 }
@@ -104,7 +107,7 @@ impl Shares {
                 *had += claim.amount;
                 most = f64::max(most, *had / f64::from(times));
             }
-            (Rank { had: most, since: claim.since }, claim.what)
+            (Rank { had: (most * GRAINS).round(), since: claim.since }, claim.what)
         };
         claims.into_iter().map(&mut rank).collect()
     }
@@ -182,10 +185,15 @@ impl<T> Line<T> {
         Some(self.waiting.remove(place).what)
     }
 
-    /// How many come before those for whom this holds, the first of them.
+    /// How many of these come before the one for whom this holds.
     #[must_use]
-    pub fn before(&self, now: Instant, whom: impl Fn(&T) -> bool) -> Option<usize> {
-        let mut ranked = self.shares.ranked(now, self.claims(|_| true));
+    pub fn before(
+        &self,
+        now: Instant,
+        of: impl Fn(&T) -> bool,
+        whom: impl Fn(&T) -> bool,
+    ) -> Option<usize> {
+        let mut ranked = self.shares.ranked(now, self.claims(of));
         ranked.sort_by(|(one, _), (other, _)| one.order(other));
         let is_it = |place: usize| self.waiting.get(place).is_some_and(|claim| whom(&claim.what));
         ranked.iter().position(|(_, place)| is_it(*place))
@@ -206,9 +214,9 @@ impl<T> Line<T> {
         self.waiting.iter_mut().map(|claim| &mut claim.what).find(|what| which(what))
     }
 
-    /// Gives back so much that this address was charged.
-    pub fn give_back(&mut self, now: Instant, addr: AddrKey, amount: f64) {
-        self.shares.charge(now, addr, -amount);
+    /// Gives back so much that this address was charged at this time.
+    pub fn give_back(&mut self, now: Instant, addr: AddrKey, amount: f64, at: Instant) {
+        self.shares.charge(now, addr, -Had { at, amount }.now(now));
     }
 
     fn claims(&self, of: impl Fn(&T) -> bool) -> impl Iterator<Item = Claim<usize>> {
@@ -248,7 +256,7 @@ mod tests {
         assert_eq!(line.push(now, claim(addr(2), now, "b1"), 4), None);
         // There is no room for one more: the third of an address is more than anybody else's.
         assert_eq!(line.push(now, claim(addr(3), now, "c1"), 4), Some("a3"));
-        assert_eq!(line.before(now, |what| *what == "a2"), Some(3));
+        assert_eq!(line.before(now, |_| true, |what| *what == "a2"), Some(3));
         let order: Vec<_> = std::iter::from_fn(|| line.next(now, |_| true)).collect();
         assert_eq!(order, ["a1", "b1", "c1", "a2"]);
         // All have had one, and the first address two.
@@ -258,7 +266,7 @@ mod tests {
         assert_eq!(line.next(now, |what| *what != "d1").unwrap(), "b2");
         assert_eq!(line.next(now, |_| true).unwrap(), "d1");
         line.retain(|what| *what != "a4");
-        assert_eq!((line.iter().count(), line.before(now, |_| true)), (0, None));
+        assert_eq!((line.iter().count(), line.before(now, |_| true, |_| true)), (0, None));
     }
 
     #[test]
@@ -299,7 +307,7 @@ mod tests {
         // Also of what nobody has had yet.
         let claims = (0..30).map(|n| claim(net(n), now, n)).chain([claim(addr(1), now, 99)]);
         let ranked = Shares::default().ranked(now, claims);
-        assert_eq!((ranked[29].0.had, ranked[30].0.had), (3.0, 1.0));
+        assert_eq!((ranked[29].0.had, ranked[30].0.had), (48.0, 16.0));
     }
 
     #[test]

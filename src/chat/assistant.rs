@@ -4,7 +4,7 @@
 //! business, and the sending is somebody else's: a question leaves as [`Request::AskGemini`], and
 //! its answer comes back line by line as [`Answer`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,12 @@ use crate::count::count;
 use crate::gemini::{AskError, Question as Asked, Said, body};
 use crate::id::ConnId;
 use crate::limits::{
-    ADDRESS_QUESTIONS, ASKS_AT_ONCE, ASKS_WAITING, DAY, MAX_MESSAGE_CHARS, QUESTIONS_WINDOW,
-    RECENT_MESSAGES,
+    ADDRESS_QUESTIONS, ASKS_AT_ONCE, ASKS_WAITING, DAY, MAX_ASKS_WAITING, MAX_MESSAGE_CHARS,
+    QUESTIONS_WINDOW, RECENT_MESSAGES,
 };
 use crate::outbox::{Frame, Outboxes};
 use crate::rate::{AddrKey, Expiring, SlidingWindow, wait_secs};
+use crate::share::{Claim, Line};
 use crate::text;
 
 /// The id of a question; never used again.
@@ -51,9 +52,12 @@ pub struct AssistantSettings {
 
 #[derive(Debug)]
 struct Question {
+    ask: AskId,
     asker: ConnId,
     name: Rc<str>,
     text: Box<str>,
+    lobby: LobbyId,
+    addr: AddrKey,
     /// When it was charged to these budgets, which get it back if the service fails.
     at: Instant,
     budgets: Vec<Budget>,
@@ -62,17 +66,11 @@ struct Question {
 /// A question under way.
 #[derive(Debug)]
 struct Current {
-    lobby: LobbyId,
     question: Question,
+    /// When it began.
+    since: Instant,
     /// How many lines the lobby has seen.
     shown: String,
-}
-
-/// The questions of one lobby.
-#[derive(Debug, Default)]
-pub(super) struct Asks {
-    current: Option<AskId>,
-    waiting: VecDeque<Question>,
 }
 
 /// Whose questions are counted together.
@@ -122,8 +120,8 @@ impl UsedUp {
 pub(super) struct Assistant {
     /// At most [`ASKS_AT_ONCE`].
     current: BTreeMap<AskId, Current>,
-    /// Lobbies with a question waiting and none under way, in the order of their turn.
-    turns: VecDeque<LobbyId>,
+    /// Those that wait, at most [`ASKS_WAITING`] in a lobby.
+    line: Line<Question>,
     pub(super) budgets: Expiring<Budget, SlidingWindow>,
     /// The questions of the whole server, as long as there is a limit for them.
     day: SlidingWindow,
@@ -134,6 +132,16 @@ impl Assistant {
     /// How many questions are under way.
     pub(super) fn under_way(&self) -> usize {
         self.current.len()
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.line.iter().count()
+    }
+
+    /// How many of them wait in this lobby.
+    fn waiting_in(&self, lobby: LobbyId) -> usize {
+        self.line.iter().filter(|question| question.lobby == lobby).count()
     }
 
     /// Gives back a question that was charged to these budgets at `spent`.
@@ -151,13 +159,6 @@ impl Assistant {
         if let Some(last) = window.last() {
             self.budgets.insert(budget.clone(), window, last + QUESTIONS_WINDOW);
         }
-    }
-}
-
-impl Asks {
-    /// How many questions wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
     }
 }
 
@@ -188,30 +189,51 @@ impl Chat {
         if chars > MAX_MESSAGE_CHARS {
             return out.push(id, &render::too_long("Question", MAX_MESSAGE_CHARS, chars));
         }
-        let Some(user) = self.user(id) else { return };
-        let (at, name) = (user.lobby, user.name.clone());
-        let Some(lobby) = self.lobbies.get(at) else { return };
-        if lobby.asks.waiting.len() >= ASKS_WAITING {
-            let error = "[AI] Too many questions are waiting in this lobby. Try again in a moment.";
-            return out.push(id, &render::error(error));
-        }
+        let (Some(session), Some(user)) = (self.sessions.get(id), self.user(id)) else { return };
+        let (addr, at, name) = (session.addr, user.lobby, user.name.clone());
         let budgets = match self.spend_question(now, id) {
             Ok(budgets) => budgets,
             Err(used_up) => return out.push(id, &used_up.line()),
         };
-        let Some(lobby) = self.lobbies.get_mut(at) else { return };
-        if lobby.asks.current.is_none() && lobby.asks.waiting.is_empty() {
-            self.assistant.turns.push_back(at);
-        }
+        self.assistant.last_id += 1;
+        let ask = AskId(self.assistant.last_id);
         let text = text.into();
-        lobby.asks.waiting.push_back(Question { asker: id, name, text, at: now, budgets });
+        let what = Question { ask, asker: id, name, text, lobby: at, addr, at: now, budgets };
+        let claim = Claim { addr, amount: 1.0, since: now, what };
+        let mut give_place = Vec::from_iter(self.assistant.line.push(now, claim, MAX_ASKS_WAITING));
+        if !self.may_begin(at) && self.assistant.waiting_in(at) > ASKS_WAITING {
+            give_place.extend(self.assistant.line.take_last(now, |one| one.lobby == at));
+        }
+        let mut is_in_line = true;
+        for question in give_place {
+            self.assistant.give_back(now, question.at, &question.budgets);
+            let mine = question.ask == ask;
+            let error = if mine {
+                "[AI] Too many questions are waiting. Try again in a moment."
+            } else {
+                "[AI] Your question gave place to others: you have asked more. Try again in a moment."
+            };
+            if self.user(question.asker).is_some() {
+                out.push(question.asker, &render::error(error));
+            }
+            is_in_line &= !mine;
+        }
+        if !is_in_line {
+            return;
+        }
         self.count_talk(now, id, at);
         self.start_questions(now, out);
-        let waiting = self.lobbies.get(at).map_or(0, |lobby| lobby.asks.waiting.len());
-        if waiting > 0 {
-            let notice = format_args!("[AI] You are number {waiting} in line.");
+        let is_it = |question: &Question| question.ask == ask;
+        if let Some(before) = self.assistant.line.before(now, |one| one.lobby == at, is_it) {
+            let notice = format_args!("[AI] You are number {} in line.", before + 1);
             out.push(id, &render::notice(notice));
         }
+    }
+
+    /// Whether a question of this lobby could begin at once.
+    fn may_begin(&self, at: LobbyId) -> bool {
+        let is_free = self.lobbies.get(at).is_some_and(|lobby| lobby.asked.is_none());
+        is_free && self.assistant.current.len() < ASKS_AT_ONCE
     }
 
     /// Charges a question to the hourly budgets of the user and the address and to the day's of the
@@ -258,18 +280,21 @@ impl Chat {
     /// Starts the questions whose turn it is, as many as may be under way at once.
     fn start_questions(&mut self, now: Instant, out: &mut Outboxes) {
         while self.assistant.current.len() < ASKS_AT_ONCE {
-            let Some(at) = self.assistant.turns.pop_front() else { return };
-            self.start_question(now, at, out);
+            let lobbies = &self.lobbies;
+            let is_free = |question: &Question| {
+                lobbies.get(question.lobby).is_some_and(|lobby| lobby.asked.is_none())
+            };
+            let Some(question) = self.assistant.line.next(now, is_free) else { return };
+            self.start_question(now, question, out);
         }
     }
 
-    fn start_question(&mut self, now: Instant, at: LobbyId, out: &mut Outboxes) {
+    fn start_question(&mut self, now: Instant, question: Question, out: &mut Outboxes) {
+        let at = question.lobby;
         self.forget_history(now, at);
         let Some(lobby) = self.lobbies.get_mut(at) else { return };
-        let Some(question) = lobby.asks.waiting.pop_front() else { return };
-        self.assistant.last_id += 1;
-        let ask = AskId(self.assistant.last_id);
-        lobby.asks.current = Some(ask);
+        let ask = question.ask;
+        lobby.asked = Some(ask);
         lobby.conversation.prune(now);
         let mut recent: Vec<_> = lobby
             .history
@@ -294,7 +319,7 @@ impl Chat {
             out.push(question.asker, &render::notice("[AI] Thinking..."));
         }
         let line = render::question(&question.name, &question.text);
-        let current = Current { lobby: at, question, shown: String::new() };
+        let current = Current { question, since: now, shown: String::new() };
         self.assistant.current.insert(ask, current);
         self.broadcast(at, &line, out);
     }
@@ -308,7 +333,7 @@ impl Chat {
         out: &mut Outboxes,
     ) {
         let Some(current) = self.assistant.current.get_mut(&ask) else { return };
-        let at = current.lobby;
+        let at = current.question.lobby;
         match answer {
             Answer::Line(line) => {
                 let line = &*marks::disarm(line);
@@ -334,9 +359,10 @@ impl Chat {
             }
             Answer::Failed(error) => {
                 let Some(current) = self.end_question(ask) else { return };
-                let Question { asker, name, at: spent, budgets, .. } = &current.question;
+                let Question { asker, name, addr, at: spent, budgets, .. } = &current.question;
                 if error.is_services() {
                     self.assistant.give_back(now, *spent, budgets);
+                    self.assistant.line.give_back(now, *addr, 1.0, current.since);
                 }
                 if current.shown.is_empty() {
                     let line = format_args!("Rox could not answer {}", render::named(name));
@@ -353,14 +379,11 @@ impl Chat {
         }
     }
 
-    /// Removes a question; the next one of its lobby queues behind those of other lobbies.
+    /// Removes a question; another one of its lobby can begin.
     fn end_question(&mut self, ask: AskId) -> Option<Current> {
         let current = self.assistant.current.remove(&ask)?;
-        if let Some(lobby) = self.lobbies.get_mut(current.lobby) {
-            lobby.asks.current = None;
-            if !lobby.asks.waiting.is_empty() {
-                self.assistant.turns.push_back(current.lobby);
-            }
+        if let Some(lobby) = self.lobbies.get_mut(current.question.lobby) {
+            lobby.asked = None;
         }
         Some(current)
     }
@@ -370,7 +393,7 @@ impl Chat {
         let Some(user) = self.user(id) else { return };
         let (at, name) = (user.lobby, user.name.clone());
         let Some(lobby) = self.lobbies.get(at) else { return };
-        let Some(ask) = lobby.asks.current else {
+        let Some(ask) = lobby.asked else {
             return out.push(id, &render::notice("[AI] There is no answer to stop."));
         };
         let asked =
@@ -391,8 +414,15 @@ impl Chat {
     }
 
     /// Drops the questions of a lobby that is gone: nobody is waiting for the answers.
-    pub(super) fn abandon_questions(&mut self, now: Instant, asks: &Asks, out: &mut Outboxes) {
-        if let Some(ask) = asks.current {
+    pub(super) fn abandon_questions(
+        &mut self,
+        now: Instant,
+        at: LobbyId,
+        asked: Option<AskId>,
+        out: &mut Outboxes,
+    ) {
+        self.assistant.line.retain(|question| question.lobby != at);
+        if let Some(ask) = asked {
             self.requests.push_back(Request::StopGemini { ask });
             self.assistant.current.remove(&ask);
             self.start_questions(now, out);
@@ -414,12 +444,11 @@ impl Chat {
         let hourly: Vec<_> = self.budgets_of(id).iter().map(hourly).collect();
         let [own, address] = &*hourly else { return };
         let server = left(settings.questions_per_day, self.questions_today(now), "today");
-        let Some(lobby) = self.user(id).and_then(|user| self.lobbies.get(user.lobby)) else {
-            return;
-        };
+        let Some(user) = self.user(id) else { return };
+        let Some(lobby) = self.lobbies.get(user.lobby) else { return };
         let answering =
-            if lobby.asks.current.is_some() { "one being answered" } else { "none being answered" };
-        let waiting = lobby.asks.waiting.len();
+            if lobby.asked.is_some() { "one being answered" } else { "none being answered" };
+        let waiting = self.assistant.waiting_in(user.lobby);
         let status =
             render::ask_status(&settings.model, [own, address, &server], answering, waiting);
         out.push(id, &status);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::assistant::Asks;
+use super::assistant::AskId;
 use super::crowd::{Crowd, Way};
 use super::name::fold;
 use crate::clock::{ClockTime, RealTime};
@@ -186,7 +186,8 @@ pub(super) struct Lobby {
     pub(super) prompt: Option<Box<str>>,
     /// Recent questions and answers here.
     pub(super) conversation: Conversation,
-    pub(super) asks: Asks,
+    /// The question that is being answered here.
+    pub(super) asked: Option<AskId>,
     pub(super) members: Vec<ConnId>,
     /// The text of the prompt for those who are here, if it is not the usual one.
     pub(super) prompt_text: Option<PromptText>,
@@ -350,7 +351,7 @@ impl Lobbies {
             creator,
             prompt: None,
             conversation: Conversation::default(),
-            asks: Asks::default(),
+            asked: None,
             members: Vec::new(),
             prompt_text: None,
             history: History::default(),

@@ -456,13 +456,12 @@ impl Chat {
     /// Counts everything. Walks the lobbies.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let waiting: usize = self.lobbies.iter().map(|lobby| lobby.asks.waiting()).sum();
         Counts {
             sessions: self.sessions.len(),
             users: self.names.len(),
             lobbies: self.lobbies.len(),
             messages: self.lobbies.iter().map(|lobby| lobby.history.iter().count()).sum(),
-            questions: self.assistant.under_way() + waiting,
+            questions: self.assistant.under_way() + self.assistant.waiting(),
             remembered: self.remembered(),
             timers: self.timers.len(),
         }

@@ -205,7 +205,7 @@ impl Chat {
             self.timers.set(Timer::Crowd(id, way), &mut lobby.crowd(way).deadline, None);
         }
         log::info!("lobby '{}' removed - {why}", lobby.name);
-        self.abandon_questions(now, &lobby.asks, out);
+        self.abandon_questions(now, id, lobby.asked, out);
     }
 }
 

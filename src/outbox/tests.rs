@@ -517,6 +517,9 @@ fn on_a_narrow_screen_the_servers_own_lines_are_in_rows_too() {
     let mut full = Frame::new("one two three four five6 ");
     full.text(full.len(), "why");
     assert_eq!(shown(&full, false, 20), "one two three four\n      five6 why");
+    let mut full = Frame::new("one two three four12 ");
+    full.text(full.len(), "whoever");
+    assert_eq!(shown(&full, false, 20), "one two three four12\n      whoever");
     let mut full = Frame::new("one two three four 12345678901234 ");
     full.text(full.len(), "why");
     assert_eq!(shown(&full, false, 20), "one two three four\n      12345678901234\n      why");

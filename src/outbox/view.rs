@@ -112,12 +112,14 @@ impl View {
         let (first, rest) = (columns, columns - SHORT_LEAD.len());
         let mut rows = wrap::ranges(words, first, rest, LongWord::Breaks).peekable();
         let mut row = rows.next().unwrap_or_default();
-        if rows.peek().is_none() {
+        // A blank at the end may be one too many.
+        if rows.peek().is_none() && wrap::width(seen.trim_end_matches('\n')) <= columns {
             self.put(line.as_bytes(), out);
             return None;
         }
         let mut broken = Vec::with_capacity(2 * line.len());
-        let (mut at, mut column, mut in_sgr) = (0, 0, false);
+        let mut column = wrap::width(words.get(row.clone()).unwrap_or_default());
+        let (mut at, mut in_sgr) = (0, false);
         for &byte in line.as_bytes() {
             let is_seen = !in_sgr && byte != 0x1b && byte != b'\n';
             in_sgr = byte == 0x1b || in_sgr && byte != b'm';

@@ -745,11 +745,19 @@ fn after_accounting<'a>(text: &'a str, left_out: &mut usize, cut: bool) -> &'a s
         n => (format!("{n} lines"), "were"),
     };
     let told = format!("… {lines} {were} left out: your line is slower than the talk.\n");
-    let after = take(text, &told, cut && !text.is_empty());
-    if after.is_some() {
-        *left_out = 0;
+    // On a narrow screen it is in rows.
+    let mut rest = text;
+    for word in told.split_inclusive(' ') {
+        let (word, blank) = match word.strip_suffix(' ') {
+            Some(word) => (word, true),
+            None => (word, false),
+        };
+        let Some(after) = take(rest, word, cut && !text.is_empty()) else { return text };
+        let row = || after.strip_prefix("\n      ").or_else(|| after.strip_prefix(' '));
+        rest = if blank { row().unwrap_or(after) } else { after };
     }
-    after.unwrap_or(text)
+    *left_out = 0;
+    rest
 }
 
 /// What follows `wanted` in `text`; with `cut` the text may end inside it.

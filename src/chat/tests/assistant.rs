@@ -365,8 +365,52 @@ fn who_waits_is_told_the_place_in_line_and_who_need_not_is_not() {
         let place = format!("[AI] You are number {n} in line.");
         world.answers(alice, "/ai more", &[&*place]);
     }
-    let full = "[AI] Too many questions are waiting in this lobby. Try again in a moment.";
+    let full = "[AI] Too many questions are waiting. Try again in a moment.";
     world.answers(alice, "/ai more", &[full]);
+}
+
+/// One address with two names kept somebody else out five times of six; now the last in line gives
+/// place, which is whoever asks most.
+#[test]
+fn who_has_asked_least_is_answered_next_and_is_not_kept_out() {
+    let mut world = World::new();
+    let (one, two) = (world.user_at("one", "192.0.2.1"), world.user_at("two", "192.0.2.1"));
+    let bob = world.user("bob");
+    for (id, n) in [(one, 1), (two, 2), (one, 3), (two, 4)] {
+        world.say(id, &format!("/ai question {n}"));
+    }
+    world.clear();
+    world.answers(bob, "/ai mine", &["[AI] You are number 1 in line."]);
+    let told =
+        "[AI] Your question gave place to others: you have asked more. Try again in a moment.";
+    world.sees(two, &[told]);
+    world.answers(
+        one,
+        "/ai more",
+        &["[AI] Too many questions are waiting. Try again in a moment."],
+    );
+    world.reply(&["to the first"]);
+    assert!(world.asked[0].1.contains("mine"));
+    // It counts for nobody what gave place.
+    let status = world.answer(two, "/ai status");
+    assert_eq!(status.iter().filter(|line| line.contains("197 of 200")).count(), 1, "{status:?}");
+}
+
+/// A hundred lobbies of few addresses made an answer take more than a minute.
+#[test]
+fn many_lobbies_of_one_address_do_not_delay_an_answer_elsewhere() {
+    let mut world = World::new();
+    let bob = world.user("bob");
+    for n in 0..20 {
+        let id = world.user_at(&format!("troll{n}"), &format!("192.0.2.{}", 1 + n / 5));
+        world.packet(id, &[&format!("/create t{n} x"), &format!("/join t{n}")]);
+        (0..3).for_each(|n| world.say(id, &format!("/ai question {n}")));
+    }
+    world.clear();
+    world.say(bob, "/ai mine");
+    // Four are under way, all of one address. Then it is the turn of the three others, and his.
+    (0..4).for_each(|_| world.reply(&["done"]));
+    assert!(world.asked.iter().any(|(_, body)| body.contains("mine")));
 }
 
 #[test]

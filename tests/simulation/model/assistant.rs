@@ -26,6 +26,8 @@ pub struct Question {
     text: String,
     /// When it was asked, and by whom from where: what it counts for unless the service fails.
     asked: (Duration, String, Place),
+    /// When it was sent to the service.
+    begun: Option<Duration>,
     /// The lines of its answer that were shown.
     shown: Vec<String>,
 }
@@ -47,14 +49,8 @@ impl Model {
 
     fn ask(&mut self, who: Who, an_hour: usize, text: &str) {
         let lobby = self.client(who).lobby;
-        let waiting = self.waiting_in(lobby);
         if text.chars().count() > LONGEST_QUESTION {
             return self.tell(who, &words::too_long("Question", LONGEST_QUESTION, text));
-        }
-        if waiting >= WAITING {
-            let text =
-                "[AI] Too many questions are waiting in this lobby. Try again in a moment.\n";
-            return self.tell(who, text);
         }
         let (own, address) = (self.asked_by(who), self.asked_from(who));
         let (of_all, a_day) = (self.asked_lately(DAY, |_| true), self.rules.questions_per_day);
@@ -82,17 +78,66 @@ impl Model {
         }
         let asked = (self.now, self.folded_name(who), self.client(who).place);
         self.asked.push(asked.clone());
-        self.talked.push((self.now, lobby, asked.2));
-        if waiting == 0 && self.under_way_in(lobby).is_none() {
-            self.goes_to_the_end(lobby);
-        }
         let (asker, text) = (self.name(who), text.to_owned());
-        let shown = Vec::new();
-        self.questions.push(Question { key: None, who, asker, lobby, text, asked, shown });
-        self.begin();
-        if self.waiting_in(lobby) > waiting {
-            self.tell(who, &format!("[AI] You are number {} in line.\n", waiting + 1));
+        let (shown, begun) = (Vec::new(), None);
+        let may_begin = self.under_way_in(lobby).is_none() && self.under_way() < AT_ONCE;
+        let question = Question { key: None, who, asker, lobby, text, asked, begun, shown };
+        let is_it = |other: &Question, one: &(Duration, String, Place)| other.asked == *one;
+        let asked = question.asked.clone();
+        self.questions.push(question);
+        if !may_begin && self.in_line(|other| other.lobby == lobby).len() > WAITING {
+            let last = *self.in_line(|other| other.lobby == lobby).last().unwrap();
+            let gone = self.questions.remove(last);
+            let at = self.asked.iter().position(|one| *one == gone.asked).unwrap();
+            self.asked.remove(at);
+            if is_it(&gone, &asked) {
+                return self
+                    .tell(who, "[AI] Too many questions are waiting. Try again in a moment.\n");
+            }
+            if self.name_of(gone.who).is_some() {
+                let more = "you have asked more. Try again in a moment.";
+                self.tell(gone.who, &format!("[AI] Your question gave place to others: {more}\n"));
+            }
         }
+        self.talked.push((self.now, lobby, asked.2));
+        self.begin();
+        let line = self.in_line(|other| other.lobby == lobby);
+        if let Some(at) = line.iter().position(|at| is_it(&self.questions[*at], &asked)) {
+            self.tell(who, &format!("[AI] You are number {} in line.\n", at + 1));
+        }
+    }
+
+    /// Where the waiting questions of these are, those first whose places have had least lately, and of
+    /// those alike the one that was asked first.
+    fn in_line(&self, of: impl Fn(&Question) -> bool) -> Vec<usize> {
+        let age = |at: Duration| (self.now - at).as_secs_f64() / 60.0;
+        let had = |counts: &dyn Fn(Place) -> bool| -> f64 {
+            let had = self.had.iter().filter(|one| counts(one.1));
+            had.map(|one| 0.5f64.powf(age(one.0))).sum()
+        };
+        let waits = |at: &usize| self.questions[*at].key.is_none() && of(&self.questions[*at]);
+        let all: Vec<_> = (0..self.questions.len()).filter(waits).collect();
+        let mut line: Vec<_> = all
+            .iter()
+            .enumerate()
+            .map(|(nth, at)| {
+                let place = self.questions[*at].asked.2;
+                let claims = |counts: &dyn Fn(Place) -> bool| {
+                    let up_to = all[..=nth].iter().map(|at| self.questions[*at].asked.2);
+                    up_to.filter(|place| counts(*place)).count() as f64
+                };
+                let own = had(&|one| one == place) + claims(&|one| one == place);
+                let site = |one: Place| one.is_of_site(place);
+                let site = (had(&site) + claims(&site)) / 10.0;
+                ((own.max(site) * 16.0).round() as u64, self.questions[*at].asked.0, *at)
+            })
+            .collect();
+        line.sort_unstable();
+        line.into_iter().map(|(.., at)| at).collect()
+    }
+
+    fn under_way(&self) -> usize {
+        self.questions.iter().filter(|question| question.key.is_some()).count()
     }
 
     /// When the questions were asked that count against this user: a name at an address.
@@ -206,6 +251,11 @@ impl Model {
         if gives_back && let Some(at) = self.asked.iter().position(|one| *one == question.asked) {
             self.asked.remove(at);
         }
+        let had =
+            |one: &(Duration, Place)| (Some(one.0), one.1) == (question.begun, question.asked.2);
+        if gives_back && let Some(at) = self.had.iter().position(had) {
+            self.had.remove(at);
+        }
         if question.shown.is_empty() {
             let text = format!("[LOBBY] Rox could not answer {}\n", question.asker);
             for other in self.members(question.lobby) {
@@ -224,16 +274,12 @@ impl Model {
 
     // ---- Turns -------------------------------------------------------------------------------
 
-    /// Begins what may begin: the lobby that has waited longest since its last answer comes first.
+    /// Begins what may begin: one in each lobby, four in all.
     fn begin(&mut self) {
-        while self.questions.iter().filter(|question| question.key.is_some()).count() < AT_ONCE {
-            let ready = |lobby: &&Lobby| {
-                self.under_way_in(lobby.id).is_none() && self.waiting_in(lobby.id) > 0
-            };
-            let next = self.lobbies.iter().filter(ready).min_by_key(|lobby| lobby.turn);
-            let Some(lobby) = next.map(|lobby| lobby.id) else { return };
-            let first = self.questions.iter().position(|question| question.lobby == lobby);
-            self.ask_service(first.unwrap());
+        while self.under_way() < AT_ONCE {
+            let line = self.in_line(|question| self.under_way_in(question.lobby).is_none());
+            let Some(first) = line.first() else { return };
+            self.ask_service(*first);
         }
     }
 
@@ -241,6 +287,8 @@ impl Model {
         self.questions_begun += 1;
         let question = &mut self.questions[at];
         question.key = Some(self.questions_begun);
+        question.begun = Some(self.now);
+        self.had.push((self.now, question.asked.2));
         let (who, text, asker) = (question.who, question.text.clone(), question.asker.clone());
         let lobby = self.lobby(self.questions[at].lobby).unwrap();
         let turns = conversation(lobby, self.now).iter();
@@ -259,19 +307,9 @@ impl Model {
         self.tell_lobby(id, &format!("[LOBBY] {asker} asked AI: {}\n", words::said(&text)));
     }
 
-    /// A question that is over; if others wait in its lobby, they wait behind the other lobbies.
+    /// A question that is over.
     fn take_question(&mut self, at: usize) -> Question {
-        let question = self.questions.remove(at);
-        self.goes_to_the_end(question.lobby);
-        question
-    }
-
-    fn goes_to_the_end(&mut self, lobby: u32) {
-        self.turns_taken += 1;
-        let turn = self.turns_taken;
-        if let Some(lobby) = self.lobby_mut(lobby) {
-            lobby.turn = turn;
-        }
+        self.questions.remove(at)
     }
 
     /// The lobby is gone: nobody would see an answer.

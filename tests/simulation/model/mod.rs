@@ -216,7 +216,8 @@ pub struct Model {
     /// Questions that wait or are under way, in the order in which they were asked.
     questions: Vec<Question>,
     questions_begun: Key,
-    turns_taken: u64,
+    /// Questions that were sent to the service, and from where they came.
+    had: Vec<(Duration, Place)>,
     closed: Vec<Who>,
     started: Vec<Started>,
     stopped: Vec<Key>,
@@ -245,7 +246,7 @@ impl Model {
             asked: Vec::new(),
             questions: Vec::new(),
             questions_begun: 0,
-            turns_taken: 0,
+            had: Vec::new(),
             closed: Vec::new(),
             started: Vec::new(),
             stopped: Vec::new(),

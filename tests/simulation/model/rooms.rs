@@ -96,8 +96,6 @@ pub struct Lobby {
     pub said: Vec<Said>,
     /// All that Rox ever answered here.
     pub turns: Vec<Turn>,
-    /// Its place in the order in which lobbies with a question get their turn.
-    pub turn: u64,
     /// Who sits where: a newcomer takes the next seat, and the last one that of whoever leaves.
     seats: Vec<Who>,
     arrivals: Crowd,
@@ -128,7 +126,6 @@ impl Lobby {
             prompt: None,
             said: Vec::new(),
             turns: Vec::new(),
-            turn: 0,
             seats: Vec::new(),
             arrivals: Crowd::default(),
             departures: Crowd::default(),

@@ -221,12 +221,13 @@ pub fn laid_out(told: &str, columns: Option<usize>) -> String {
 /// The server's own words in rows, the further ones behind six blanks. A blank at the end is there if
 /// it has a column.
 fn in_rows(own: &str, columns: usize) -> String {
-    if width(own.trim_end()) <= columns {
+    if width(own) <= columns {
         return own.to_owned();
     }
     let mut rows = rows(own.trim_end(), columns, columns - 6, true);
+    let indent = if rows.len() > 1 { 6 } else { 0 };
     let last = rows.last_mut().unwrap();
-    if own.ends_with(' ') && width(last) + 6 < columns {
+    if own.ends_with(' ') && width(last) + indent < columns {
         last.push(' ');
     }
     rows.join("\n      ")
