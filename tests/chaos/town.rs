@@ -309,7 +309,10 @@ impl<'a> Town<'a> {
     }
 
     pub fn begin_to_chat(&mut self) {
-        self.cast.start = Instant::now() + self.plan.interval;
+        // What was typed to take a seat counts for ten seconds.
+        let limited = self.plan.lines_per_window.is_some();
+        let pause = if limited { Duration::from_secs(10) } else { self.plan.interval };
+        self.cast.start = Instant::now() + pause;
         self.chatting = true;
     }
 
