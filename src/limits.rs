@@ -425,6 +425,9 @@ pub const fn max_reply_bytes(send_queue_bytes: usize) -> usize {
     send_queue_bytes / 2
 }
 
+/// Bytes of the answer to one line, without those of rows and of a history.
+pub const MAX_ANSWER_BYTES: usize = 16 * 1024;
+
 /// More than any single message takes on the screen: its text in four-byte characters, two names, a
 /// picture, colours, and what rows begin and end with on the narrowest screen.
 pub const MAX_RENDERED_MESSAGE: usize = MAX_MESSAGE_CHARS * 4 + 3 * 1024;

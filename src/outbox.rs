@@ -32,7 +32,9 @@ use view::{Edition, View};
 
 use crate::count::count;
 use crate::id::{ConnId, Slots};
-use crate::limits::{MAX_RENDERED_MESSAGE, ROUND_BYTES, SLICES_PER_WRITE, max_reply_bytes};
+use crate::limits::{
+    MAX_ANSWER_BYTES, MAX_RENDERED_MESSAGE, ROUND_BYTES, SLICES_PER_WRITE, max_reply_bytes,
+};
 
 /// Cyan `> `, as it stands before what a user types.
 const PROMPT: &[u8] = b"\x1b[36m> \x1b[0m";
@@ -217,8 +219,18 @@ impl Outboxes {
     /// Bytes that one long reply to this client may take, so that it is not left out.
     #[must_use]
     pub fn reply_room(&self, id: ConnId) -> usize {
+        self.room(id, max_reply_bytes(self.limit))
+    }
+
+    /// The same for a listing, which one short line can ask for again and again.
+    #[must_use]
+    pub fn answer_room(&self, id: ConnId) -> usize {
+        self.room(id, MAX_ANSWER_BYTES)
+    }
+
+    fn room(&self, id: ConnId, most: usize) -> usize {
         let room = self.limit.saturating_sub(self.unsent(id) + MAX_RENDERED_MESSAGE);
-        let room = room.min(max_reply_bytes(self.limit));
+        let room = room.min(most);
         // Texts that are broken into rows take more: a line end and what stands before a row for
         // every other word, at worst.
         match self.boxes.get(id) {

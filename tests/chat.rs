@@ -251,7 +251,7 @@ fn lobbies_are_made_entered_and_left() {
     let seen = alice.expect("Description: all about talk\n");
     assert!(!seen.contains("only for coders"));
     assert!(seen.contains(
-        "Lobby: coding\n  Privacy: private | AI: default AI | Created by: alice | Users: 1\n  \
+        "Lobby: coding\n  Privacy: private | AI: default AI | Created by: alice\n  \
          Description: about code\n"
     ));
     bob.send("/msg ALICE psst");

@@ -16,10 +16,10 @@ use crate::text;
 pub enum Command<'a> {
     /// List the commands.
     Help,
-    /// List who is in the lobby.
-    Users,
-    /// List the lobbies.
-    Lobbies,
+    /// List who is in the lobby, all or those whose names hold this.
+    Users(Option<&'a str>),
+    /// List the lobbies, all or those whose names hold this.
+    Lobbies(Option<&'a str>),
     /// Make a lobby; private if there is a password.
     Create {
         /// Its name.
@@ -73,7 +73,7 @@ impl Command<'_> {
     #[must_use]
     pub fn only_shows(&self) -> bool {
         match self {
-            Self::Help | Self::Users | Self::Lobbies | Self::ListPictures => true,
+            Self::Help | Self::Users(_) | Self::Lobbies(_) | Self::ListPictures => true,
             Self::Ask(question) => question.eq_ignore_ascii_case("status"),
             _ => false,
         }
@@ -132,15 +132,15 @@ pub static COMMANDS: &[Spec] = &[
     Spec { name: "/help", args: "", help: "Show this help", parse: |_, _| Some(Command::Help) },
     Spec {
         name: "/users",
-        args: "",
-        help: "List the users in your lobby",
-        parse: |_, _| Some(Command::Users),
+        args: "[word]",
+        help: "List the users here, or some",
+        parse: |rest, _| Some(Command::Users(some(rest))),
     },
     Spec {
         name: "/lobbies",
-        args: "",
-        help: "List all lobbies",
-        parse: |_, _| Some(Command::Lobbies),
+        args: "[word]",
+        help: "List all lobbies, or some",
+        parse: |rest, _| Some(Command::Lobbies(some(rest))),
     },
     Spec {
         name: "/create",

@@ -336,38 +336,79 @@ pub(super) fn help(columns: usize) -> Frame {
 }
 
 /// The answer to `/users`: pictures and names, sorted by name, cut at `max_bytes`.
-pub(super) fn users(lobby: &str, mut users: Vec<(&'static str, &str)>, max_bytes: usize) -> Frame {
+pub(super) fn users(
+    lobby: &str,
+    word: Option<&str>,
+    mut users: Vec<(&'static str, &str)>,
+    max_bytes: usize,
+) -> Frame {
     users.sort_by_cached_key(|(_, name)| name.to_ascii_lowercase());
-    let title = format!("{CYAN}=== Users in '{lobby}' ({}) ==={RESET}\n", users.len());
-    listing(title, max_bytes, users.iter(), |out, (picture, name)| {
+    let count = users.len();
+    let title = match word {
+        None => format!("{CYAN}=== Users in '{lobby}' ({count}) ==={RESET}\n"),
+        Some(word) => {
+            format!("{CYAN}=== Users in '{lobby}' with '{}' ({count}) ==={RESET}\n", Short(word))
+        }
+    };
+    listing(title, "/users", max_bytes, users.iter(), |out, (picture, name)| {
         let _ = writeln!(out, "{CYAN}{picture}{RESET} {BOLD}{name}{RESET}");
     })
 }
 
-/// The answer to `/lobbies`, cut at `max_bytes`.
-pub(super) fn lobbies<'a>(
-    count: usize,
-    lobbies: impl Iterator<Item = &'a Lobby>,
+/// The answer to `/lobbies`, as somebody sees it who is in the lobby `here`, cut at `max_bytes`. How
+/// many are in a private lobby is for those who are in it.
+pub(super) fn lobbies(
+    word: Option<&str>,
+    mut lobbies: Vec<&Lobby>,
+    here: &str,
     max_bytes: usize,
 ) -> Frame {
-    let title = format!("{CYAN}=== Available Lobbies ({count}) ==={RESET}\n");
-    listing(title, max_bytes, lobbies, |out, lobby| {
+    let count = lobbies.len();
+    let title = match word {
+        None => format!("{CYAN}=== Available Lobbies ({count}) ==={RESET}\n"),
+        Some(word) => format!("{CYAN}=== Lobbies with '{}' ({count}) ==={RESET}\n", Short(word)),
+    };
+    let shows_users = |lobby: &Lobby| lobby.password.is_none() || *lobby.name == *here;
+    let most: usize = lobbies.iter().map(|lobby| listed_bytes(lobby)).sum();
+    if most + MAX_LISTED_BYTES >= max_bytes {
+        // The first is general, and stays that.
+        let empty = |lobby: &&Lobby| !shows_users(lobby) || lobby.members.is_empty();
+        lobbies.get_mut(1..).unwrap_or_default().sort_by_key(empty);
+    }
+    listing(title, "/lobbies", max_bytes, lobbies.into_iter(), |out, lobby| {
         let privacy = if lobby.password.is_some() { "private" } else { "public" };
         let ai = if lobby.prompt.is_some() { "custom AI" } else { "default AI" };
         let description = match &*lobby.description {
             "" => "No description",
             description => description,
         };
-        let (name, creator, users) = (&lobby.name, &lobby.creator.name, lobby.members.len());
+        let (name, creator) = (&lobby.name, &lobby.creator.name);
         let _ = writeln!(out, "{GREEN}Lobby: {name}{RESET}");
-        let _ = writeln!(
-            out,
-            "{CYAN}  Privacy: {privacy} | AI: {ai} | Created by: {creator} | Users: {users}{RESET}"
-        );
-        let _ = write!(out, "{CYAN}{DESCRIPTION}{RESET}");
+        let _ = write!(out, "{CYAN}  Privacy: {privacy} | AI: {ai} | Created by: {creator}");
+        if shows_users(lobby) {
+            let _ = write!(out, " | Users: {}", lobby.members.len());
+        }
+        let _ = write!(out, "{RESET}\n{CYAN}{DESCRIPTION}{RESET}");
         out.text(DESCRIPTION.len(), description);
         out.push_str("\n");
     })
+}
+
+/// At least as many bytes as a lobby takes in the listing.
+fn listed_bytes(lobby: &Lobby) -> usize {
+    const AROUND: usize = 160;
+    lobby.name.len() + lobby.creator.name.len() + lobby.description.len() + AROUND
+}
+
+/// A user's own word, cut where that was meant to be short.
+struct Short<'a>(&'a str);
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut chars = self.0.chars();
+        chars.by_ref().take(REPEATED_CHARS).try_for_each(|c| f.write_char(c))?;
+        if chars.next().is_some() { f.write_char('…') } else { Ok(()) }
+    }
 }
 
 /// What stands before a lobby's description.
@@ -376,6 +417,7 @@ const DESCRIPTION: &str = "  Description: ";
 /// A title and a row for each item, as long as they fit; then how many are left out.
 fn listing<T>(
     title: String,
+    command: &str,
     max_bytes: usize,
     mut items: impl Iterator<Item = T>,
     row: impl Fn(&mut Frame, T),
@@ -389,7 +431,8 @@ fn listing<T>(
     }
     let left = items.count();
     if left > 0 {
-        let _ = writeln!(out, "{CYAN}… and {left} more{RESET}");
+        let more = format_args!("… and {left} more: {command} <word> looks for one");
+        let _ = writeln!(out, "{CYAN}{more}{RESET}");
     }
     out
 }
@@ -554,16 +597,17 @@ mod tests {
     #[test]
     fn a_listing_fills_the_room_it_has_and_says_what_it_leaves_out() {
         let listed = |max| {
-            let frame =
-                listing("t\n".to_owned(), max, 0..3, |out, n| out.push_str(&format!("{n}\n")));
+            let frame = listing("t\n".to_owned(), "/x", max, 0..3, |out, n| {
+                out.push_str(&format!("{n}\n"));
+            });
             frame.as_str().replace(CYAN, "").replace(RESET, "")
         };
         let slack = MAX_LISTED_BYTES;
         assert_eq!(listed(slack + 100), "t\n0\n1\n2\n");
         // Room for one row behind the title: the others are counted.
-        assert_eq!(listed(slack + 3), "t\n0\n… and 2 more\n");
-        assert_eq!(listed(slack + 4), "t\n0\n… and 2 more\n");
-        assert_eq!(listed(slack + 5), "t\n0\n1\n… and 1 more\n");
+        assert_eq!(listed(slack + 3), "t\n0\n… and 2 more: /x <word> looks for one\n");
+        assert_eq!(listed(slack + 4), "t\n0\n… and 2 more: /x <word> looks for one\n");
+        assert_eq!(listed(slack + 5), "t\n0\n1\n… and 1 more: /x <word> looks for one\n");
         // All are in, though there is no room for more.
         assert_eq!(listed(slack + 7), "t\n0\n1\n2\n");
     }
@@ -571,8 +615,8 @@ mod tests {
     #[test]
     fn a_listing_says_what_it_leaves_out() {
         let users_of = |n| (0..n).map(|_| ("[@_@]", "somebody")).collect::<Vec<_>>();
-        let fits = users("x", users_of(100), 64 * 1024);
-        let cut = users("x", users_of(5000), 64 * 1024);
+        let fits = users("x", None, users_of(100), 64 * 1024);
+        let cut = users("x", None, users_of(5000), 64 * 1024);
         assert!(fits.len() < cut.len() && cut.len() < 64 * 1024);
     }
 }

@@ -342,6 +342,13 @@ impl Chat {
         if self.user(id).is_some_and(|user| user.lobby == to) {
             return out.push(id, &render::notice(format_args!("You are already in '{name}'")));
         }
+        if lobby.password.is_none() && password.is_some_and(|password| !password.is_empty()) {
+            let creator = render::named(&lobby.creator.name);
+            let error = format_args!(
+                "'{name}' is public now, created by {creator}. Enter with /join {name}."
+            );
+            return out.push(id, &render::notice(error));
+        }
         let Some(hash) = lobby.password.clone() else {
             return self.change_lobby(now, id, to, out);
         };

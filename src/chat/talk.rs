@@ -214,11 +214,8 @@ impl Chat {
     fn command(&mut self, now: Instant, id: ConnId, command: Command<'_>, out: &mut Outboxes) {
         match command {
             Command::Help => out.push(id, &render::help(out.columns(id))),
-            Command::Users => self.list_users(id, out),
-            Command::Lobbies => {
-                let (count, lobbies) = (self.lobbies.len(), self.lobbies.iter());
-                out.push(id, &render::lobbies(count, lobbies, out.reply_room(id)));
-            }
+            Command::Users(word) => self.list_users(id, word, out),
+            Command::Lobbies(word) => self.list_lobbies(id, word, out),
             Command::Create { name, password, description } => {
                 self.create(now, id, name, password, description, out);
             }
@@ -256,13 +253,22 @@ impl Chat {
         }
     }
 
-    fn list_users(&self, id: ConnId, out: &mut Outboxes) {
+    fn list_users(&self, id: ConnId, word: Option<&str>, out: &mut Outboxes) {
         let Some(lobby) = self.user(id).and_then(|user| self.lobbies.get(user.lobby)) else {
             return;
         };
         let members = lobby.members.iter().filter_map(|member| self.user(*member));
+        let members = members.filter(|user| holds(&user.name, word));
         let users = members.map(|user| (user.picture, &*user.name)).collect();
-        out.push(id, &render::users(&lobby.name, users, out.reply_room(id)));
+        out.push(id, &render::users(&lobby.name, word, users, out.answer_room(id)));
+    }
+
+    fn list_lobbies(&self, id: ConnId, word: Option<&str>, out: &mut Outboxes) {
+        let Some(here) = self.user(id).and_then(|user| self.lobbies.get(user.lobby)) else {
+            return;
+        };
+        let lobbies = self.lobbies.iter().filter(|lobby| holds(&lobby.name, word)).collect();
+        out.push(id, &render::lobbies(word, lobbies, &here.name, out.answer_room(id)));
     }
 
     fn set_picture(&mut self, id: ConnId, picture: &'static str, out: &mut Outboxes) {
@@ -361,6 +367,11 @@ impl Chat {
         let line = format_args!("{} updated the AI prompt", render::named(&name));
         self.broadcast(at, &render::lobby_line(line), out);
     }
+}
+
+/// Whether a name has this word in it, without regard to case.
+fn holds(name: &str, word: Option<&str>) -> bool {
+    word.is_none_or(|word| name.to_ascii_lowercase().contains(&word.to_ascii_lowercase()))
 }
 
 /// The command in a line, if the line is not something to say: `//x` says `/x`, and a line that

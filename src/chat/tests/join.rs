@@ -84,13 +84,18 @@ fn joining_the_lobby_one_is_in_does_nothing() {
     world.sees(bob, &[]);
 }
 
+/// The private lobby that somebody remembers may have lapsed, and another have been made under its name
+/// by somebody who waits for its former members.
 #[test]
-fn a_public_lobby_takes_any_password() {
+fn a_public_lobby_takes_no_password() {
     let mut world = World::new();
-    let alice = world.user("alice");
-    world.say(alice, "/create coding talk");
+    let (alice, spy) = (world.user("alice"), world.user("spy"));
+    world.say(spy, "/create coding talk");
     world.clear();
-    assert_eq!(world.answer(alice, "/join coding whatever")[0], "Joined lobby 'coding'");
+    let told = "'coding' is public now, created by spy. Enter with /join coding.";
+    world.answers(alice, "/join Coding secret", &[told]);
+    world.answers(alice, "/join coding \"of two words\"", &[told]);
+    assert_eq!(world.answer(alice, "/join coding")[0], "Joined lobby 'coding'");
 }
 
 #[test]

@@ -45,13 +45,48 @@ fn lobbies_are_listed_with_general_first_and_then_by_name() {
             "  Privacy: public | AI: default AI | Created by: bob | Users: 0",
             "  Description: No description",
             "Lobby: Den",
-            "  Privacy: private | AI: custom AI | Created by: alice | Users: 1",
+            "  Privacy: private | AI: custom AI | Created by: alice",
             "  Description: a den",
             "Lobby: zoo",
             "  Privacy: public | AI: default AI | Created by: alice | Users: 0",
             "  Description: animals, all of them",
         ]
     );
+    // How many are in a private one is for those who are.
+    let row = "  Privacy: private | AI: custom AI | Created by: alice | Users: 1";
+    assert!(listed(&mut world, alice, row));
+}
+
+#[test]
+fn listings_look_for_a_word_and_are_short() {
+    let mut world = World::new();
+    let bob = world.user("bob");
+    for n in 0..60 {
+        let id = world.user(&format!("user{n}"));
+        let text = "🔥".repeat(200);
+        world.say(id, &format!("/create lobby{n} no-pass {text}"));
+        world.say(id, &format!("/create hidden{n} pw {text}"));
+        if n == 59 {
+            world.say(id, "/join lobby59");
+        } else {
+            world.say(id, &format!("/join hidden{n} pw"));
+        }
+    }
+    world.clear();
+    world.say(bob, "/lobbies");
+    let raw = world.raw(bob);
+    assert!(raw.len() <= 16 * 1024, "{}", raw.len());
+    let seen = plain(&raw);
+    let names: Vec<_> = seen.lines().filter_map(|line| line.strip_prefix("Lobby: ")).collect();
+    // Where people can be seen comes first, and where they cannot, that there are some tells nothing.
+    assert_eq!(names[..3], ["general", "lobby59", "hidden0"]);
+    let left = 121 - names.len();
+    let more = format!("… and {left} more: /lobbies <word> looks for one\n");
+    assert!(seen.contains(&more), "{seen}");
+    let one = world.answer(bob, "/lobbies BBY42");
+    assert_eq!(one[..2], ["=== Lobbies with 'BBY42' (1) ===", "Lobby: lobby42"]);
+    assert_eq!(world.answer(bob, "/lobbies nothing"), ["=== Lobbies with 'nothing' (0) ==="]);
+    assert_eq!(world.answer(bob, "/users BO")[..1], ["=== Users in 'general' with 'BO' (1) ==="]);
 }
 
 #[test]

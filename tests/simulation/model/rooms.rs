@@ -313,6 +313,11 @@ impl Model {
         let password = unquoted.unwrap_or(rest);
         if self.client(who).lobby == id {
             self.tell(who, &format!("You are already in '{name}'\n"));
+        } else if !is_private && !password.is_empty() {
+            let by = &self.lobby(id).unwrap().creator_name;
+            let text =
+                format!("'{name}' is public now, created by {by}. Enter with /join {name}.\n");
+            self.tell(who, &text);
         } else if !is_private {
             self.change(who, id);
         } else if password.is_empty() {

@@ -69,8 +69,8 @@ impl Model {
         let (name, args) = split(line);
         match &*name.to_ascii_lowercase() {
             "/help" => self.client_mut(who).owe_fixed(Fixed::Help),
-            "/users" => self.list_users(who),
-            "/lobbies" => self.list_lobbies(who),
+            "/users" => self.list_users(who, args),
+            "/lobbies" => self.list_lobbies(who, args),
             "/create" => self.create(who, args),
             "/join" => self.join(who, args),
             "/sp" => self.set_picture(who, args),
@@ -210,21 +210,26 @@ impl Model {
 
     // ---- Looking around ----------------------------------------------------------------------
 
-    fn list_users(&mut self, who: Who) {
+    fn list_users(&mut self, who: Who, word: &str) {
         let lobby = self.lobby(self.client(who).lobby).unwrap();
         let mut members = self.members(lobby.id);
+        members.retain(|member| self.folded_name(*member).contains(&word.to_ascii_lowercase()));
         members.sort_by_key(|member| self.folded_name(*member));
-        let mut text = format!("=== Users in '{}' ({}) ===\n", lobby.name, members.len());
+        let with = with(word);
+        let mut text = format!("=== Users in '{}'{with} ({}) ===\n", lobby.name, members.len());
         for member in members {
             text += &format!("{} {}\n", self.client(member).picture, self.name(member));
         }
         self.tell(who, &text);
     }
 
-    fn list_lobbies(&mut self, who: Who) {
+    fn list_lobbies(&mut self, who: Who, word: &str) {
+        let folded = |name: &str| name.to_ascii_lowercase();
         let mut lobbies: Vec<_> = self.lobbies.iter().collect();
+        lobbies.retain(|lobby| folded(&lobby.name).contains(&folded(word)));
         lobbies.sort_by_key(|lobby| (lobby.id != 0, lobby.name.to_ascii_lowercase()));
-        let mut text = format!("=== Available Lobbies ({}) ===\n", lobbies.len());
+        let title = if word.is_empty() { "Available Lobbies" } else { "Lobbies" };
+        let mut text = format!("=== {title}{} ({}) ===\n", with(word), lobbies.len());
         for lobby in lobbies {
             let privacy = if lobby.password.is_some() { "private" } else { "public" };
             let ai = if lobby.prompt.is_some() { "custom AI" } else { "default AI" };
@@ -233,9 +238,11 @@ impl Model {
                 "" => "No description",
                 description => description,
             };
+            // Who is in a private lobby is nobody's business who is not.
+            let is_told = lobby.password.is_none() || lobby.id == self.client(who).lobby;
+            let users = if is_told { format!(" | Users: {users}") } else { String::new() };
             text += &format!("Lobby: {}\n", lobby.name);
-            text +=
-                &format!("  Privacy: {privacy} | AI: {ai} | Created by: {by} | Users: {users}\n");
+            text += &format!("  Privacy: {privacy} | AI: {ai} | Created by: {by}{users}\n");
             text += &format!("  Description: {}\n", words::said(description));
         }
         self.tell(who, &text);
@@ -284,5 +291,14 @@ impl Model {
             let name = self.name(who);
             self.tell_lobby(id, &format!("[LOBBY] {name} updated the AI prompt\n"));
         }
+    }
+}
+
+/// How a title repeats the word that names have to hold, if there is one.
+fn with(word: &str) -> String {
+    match word.chars().count() {
+        0 => String::new(),
+        1..=32 => format!(" with '{word}'"),
+        _ => format!(" with '{}…'", word.chars().take(32).collect::<String>()),
     }
 }
