@@ -8,7 +8,7 @@ use super::lobby::{Entry, LobbyId};
 use super::nearest::Mistyped;
 use super::render::NotFound;
 use super::user::{Refused, Stage, Whose};
-use super::{Chat, CloseReason, Timer, marks, picture, render};
+use super::{Chat, CloseReason, Timer, listings, marks, picture, render};
 use crate::id::ConnId;
 use crate::limits::{
     LOBBY_MESSAGES, LOOKS_PER_WINDOW, MAX_AI_PROMPT_CHARS, MAX_MESSAGE_CHARS, NEAREST_USERS, PAUSE,
@@ -213,14 +213,14 @@ impl Chat {
 
     fn command(&mut self, now: Instant, id: ConnId, command: Command<'_>, out: &mut Outboxes) {
         match command {
-            Command::Help => out.push(id, &render::help(out.columns(id))),
+            Command::Help => out.push(id, &listings::help(out.columns(id))),
             Command::Users(word) => self.list_users(id, word, out),
             Command::Lobbies(word) => self.list_lobbies(id, word, out),
             Command::Create { name, password, description } => {
                 self.create(now, id, name, password, description, out);
             }
             Command::Join { name, password } => self.join(now, id, name, password, out),
-            Command::ListPictures => out.push(id, &render::pictures(out.columns(id))),
+            Command::ListPictures => out.push(id, &listings::pictures(out.columns(id))),
             Command::ResetPicture => self.set_picture(id, picture::DEFAULT, out),
             Command::Picture(name) => match picture::find(name) {
                 Some(picture) => self.set_picture(id, picture, out),
@@ -260,7 +260,7 @@ impl Chat {
         let members = lobby.members.iter().filter_map(|member| self.user(*member));
         let members = members.filter(|user| holds(&user.name, word));
         let users = members.map(|user| (user.picture, &*user.name)).collect();
-        out.push(id, &render::users(&lobby.name, word, users, out.answer_room(id)));
+        out.push(id, &listings::users(&lobby.name, word, users, out.answer_room(id)));
     }
 
     fn list_lobbies(&self, id: ConnId, word: Option<&str>, out: &mut Outboxes) {
@@ -268,7 +268,7 @@ impl Chat {
             return;
         };
         let lobbies = self.lobbies.iter().filter(|lobby| holds(&lobby.name, word)).collect();
-        out.push(id, &render::lobbies(word, lobbies, &here.name, out.answer_room(id)));
+        out.push(id, &listings::lobbies(word, lobbies, &here.name, out.answer_room(id)));
     }
 
     fn set_picture(&mut self, id: ConnId, picture: &'static str, out: &mut Outboxes) {
