@@ -7,9 +7,9 @@ mod common;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use common::Server;
 use common::gemini::stream_head;
 use common::gemini::{Dns, Gemini, KEY, Manner, Step, answer, error, event, finish, piece};
+use common::{Server, eventually};
 
 fn honest() -> Dns {
     Dns::start(Manner::Honest)
@@ -38,7 +38,9 @@ fn the_lobby_sees_question_and_answer() {
     assert!(request.head.contains(&format!("x-goog-api-key: {KEY}\r\n")));
     assert!(request.body.contains("what a day") && request.body.contains("how are you?"));
     assert!(!request.body.contains(KEY) && !server.log().contains(KEY));
-    // The second question knows the first, and uses the connection again.
+    // The second question knows the first, and uses the connection again, which is free when the end of
+    // the answer has come.
+    eventually("the answer is over", || server.state()["questions"] == 0);
     alice.send("/ai and now?");
     alice.expect("│ Second line\n");
     assert!(gemini.request(1).body.contains("Hello alice!"));
@@ -105,7 +107,7 @@ fn one_question_at_a_time_three_wait_and_more_are_refused() {
     alice.expect("[AI] You are number 1 in line.\n");
     alice.expect("[AI] You are number 2 in line.\n");
     alice.expect("[AI] You are number 3 in line.\n");
-    alice.expect("[AI] Too many questions are waiting in this lobby. Try again in a moment.\n");
+    alice.expect("[AI] Too many questions are waiting. Try again in a moment.\n");
     alice.send("/ai status");
     alice.expect("Model: gemini-3.5-flash-lite\nYour questions: no limit\n");
     alice.expect("This lobby: one being answered, 3 waiting\n");
