@@ -101,6 +101,10 @@ const POKE_INTERVAL: Duration = Duration::from_millis(200);
 /// What a client is told whose address has enough connections, or has logged in often enough.
 const REFUSED: [&str; 2] = ["Too many connections from your IP.", "Too many log-ins from your IP."];
 
+/// What somebody is told who goes past a limit of an address or a lobby: it was not heard, and the rest
+/// of the script makes no sense.
+const LIMITED: [&str; 2] = ["Your address has sent too much", "Too many talk at once here"];
+
 impl Player {
     pub fn new(script: Script, wire: Wire, tls: bool, now: Instant) -> Self {
         Self {
@@ -124,7 +128,12 @@ impl Player {
             return Some(self.leave(leave));
         }
         if !self.deaf {
+            let new = self.seen.len().saturating_sub(64);
             self.wire.read(&mut self.seen);
+            let new = &self.seen[new..];
+            if LIMITED.iter().any(|text| new.windows(text.len()).any(|w| w == text.as_bytes())) {
+                return Some(Outcome::Refused);
+            }
         }
         let until = self.begun + LONGEST_LIFE;
         if now >= until {
